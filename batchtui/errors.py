@@ -2,7 +2,7 @@
 
 BatchtuiError               exit code 1
 ├── UsageError              exit code 2: the command line
-│   └── ConfigError         exit code 2: the configuration, with file and line
+│   └── ConfigError         exit code 2: the configuration, with the file and line
 ├── RunNotFound             exit code 2: no run, or more than one, of that name
 ├── StoreError              exit code 1: a run.db that cannot be read
 └── SuperviseError          exit code 1: a run that cannot be started or reached
@@ -24,16 +24,11 @@ class UsageError(BatchtuiError):
 
 
 class ConfigError(UsageError):
-    """A configuration that cannot be used, and where in the file the reason stands."""
+    """A configuration that cannot be used; `place` says where: `file:line`, or an option."""
 
-    def __init__(self, message: str, file: str | None = None, line: int | None = None) -> None:
-        """Take a message without its place; `line` counts from 1."""
-        place = file or ""
-        if file and line is not None:
-            place = f"{file}:{line}"
+    def __init__(self, message: str, place: str = "") -> None:
         super().__init__(f"{place}: {message}" if place else message)
-        self.file = file
-        self.line = line
+        self.place = place
 
 
 class RunNotFound(UsageError):

@@ -155,8 +155,15 @@ def _build(kind: type, values: dict[str, Any]) -> object:
 
 def _section(hint: Any) -> type | None:
     """Return the section class of a field's type, also of `Section | None`."""
-    choices = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    for choice in choices:
+    for choice in choices(hint):
         if dataclasses.is_dataclass(choice) and isinstance(choice, type):
             return choice
     return None
+
+
+def choices(hint: Any) -> tuple[Any, ...]:
+    """Return the alternatives of a type: `A | B` → (A, B), `A` → (A,)."""
+    # `Literal[…] | None` is a typing.Union even where `int | None` is a types.UnionType.
+    if typing.get_origin(hint) in (types.UnionType, typing.Union):
+        return typing.get_args(hint)
+    return (hint,)
