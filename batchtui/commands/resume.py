@@ -1,0 +1,85 @@
+"""Find where a stopped training can go on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from batchtui.config.schema import Config, to_dict
+from batchtui.records import Status
+from batchtui.runs.directory import RunDirectory
+from batchtui.runs.reader import RunReader
+
+# What may change between two parts of one training; everything else makes another training.
+_FREE = (
+    ("name",),
+    ("device",),
+    ("dataloaders",),
+    ("limits",),
+    ("launch",),
+    ("data", "root"),
+    ("training", "epochs"),
+    ("training", "accumulate"),
+    ("training", "compile"),
+    ("training", "evaluate_every"),
+    ("training", "checkpoint_every"),
+    ("training", "keep_checkpoints"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ResumePoint:
+    """A checkpoint of an ended run that a new run of the same training can start from."""
+
+    parent: RunDirectory
+    status: str
+    step: int
+    checkpoint: Path
+
+
+def resume_point(runs: Sequence[RunDirectory], config: Config) -> ResumePoint | None:
+    """Return where the newest of these runs can go on, or None.
+
+    A finished training has nowhere to go on to, and one that differs in model, data, loss,
+    optimizer or seed is another training.
+    """
+    if not runs:
+        return None
+    run = runs[-1]
+    launch = run.read_launch()
+    if _trained(launch.config) != _trained(to_dict(config)):
+        return None
+    reader = RunReader(run)
+    summary, meta = reader.summary(), reader.meta()
+    done, total = summary.samples, meta.get("total_samples")
+    more_epochs = config.training.epochs > launch.config["training"]["epochs"]  # type: ignore[index]
+    complete = summary.status == Status.FINISHED or (total is not None and done >= total)
+    if complete and not more_epochs:
+        return None
+    checkpoint = latest_checkpoint(run)
+    if checkpoint is None:
+        return None
+    step = int(checkpoint.stem.rpartition("-")[2])
+    return ResumePoint(run, summary.status, step, checkpoint)
+
+
+def latest_checkpoint(run: RunDirectory) -> Path | None:
+    """Return a run's newest checkpoint, or the one it was itself resumed from."""
+    files = sorted(run.checkpoints.glob("step-*.pt"))
+    if files:
+        return files[-1]
+    inherited = run.read_launch().resume_from
+    return Path(inherited) if inherited and Path(inherited).exists() else None
+
+
+def _trained(config: dict[str, Any]) -> dict[str, Any]:
+    """Return a configuration without what may change from one part of a training to the next."""
+    kept = {key: dict(value) if isinstance(value, dict) else value for key, value in config.items()}
+    for path in _FREE:
+        section = kept
+        for part in path[:-1]:
+            section = section[part]
+        section.pop(path[-1], None)
+    return kept

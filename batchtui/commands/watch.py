@@ -1,0 +1,80 @@
+"""Show a run: on the screen, or as plain lines where there is no terminal for a screen."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from batchtui.commands.start import Overrides, asker, refused, start_or_find
+from batchtui.records import Status
+from batchtui.runs.directory import RunDirectory, find_run
+from batchtui.runs.reader import RunReader
+from batchtui.supervise.recover import recover_if_abandoned
+
+_EXIT_CODES = {Status.FAILED: 1, Status.LOST: 1, Status.OUT_OF_MEMORY: 3}
+_SCREEN_REFRESH_S = 1.0
+_PLAIN_REFRESH_S = 10.0
+
+
+def watch(
+    config_path: Path,
+    root: Path,
+    overrides: Overrides,
+    *,
+    resume: bool | None,
+    plain: bool,
+    refresh: float | None,
+) -> int:
+    """`batchtui CONFIG`: start a run, or find the live one, and show it."""
+    started = start_or_find(config_path, root, overrides, ask=asker(resume))
+    if started.was_alive:
+        print(f"batchtui: {started.run.name} is alive; attached to it", file=sys.stderr)
+    return _show(started.run, root, plain=plain, refresh=refresh) or refused(started.run)
+
+
+def attach(reference: str, root: Path, *, plain: bool, refresh: float | None) -> int:
+    """`batchtui attach`: show a run, alive or ended."""
+    run = find_run(root, reference)
+    recover_if_abandoned(run)
+    return _show(run, root, plain=plain, refresh=refresh)
+
+
+def _show(run: RunDirectory, root: Path, *, plain: bool, refresh: float | None) -> int:
+    """Show a run until the user leaves or, in plain lines, until it ends."""
+    if plain or not has_screen():
+        from batchtui.commands.plain import follow
+
+        status = follow(run, refresh or _PLAIN_REFRESH_S)
+        return _EXIT_CODES.get(status, 0) if not refused_config(run) else 0
+    from batchtui.commands.stop import request_stop
+    from batchtui.tui.app import run_app
+
+    code = run_app(
+        run,
+        root=root,
+        refresh=refresh or _SCREEN_REFRESH_S,
+        stop=lambda now: request_stop(run, now=now),
+    )
+    summary = RunReader(run).summary()
+    if Status(summary.status).alive:
+        print(
+            f"{run.name} goes on training.  show it: batchtui attach {run.name}"
+            f"  stop it: batchtui stop {run.name}"
+        )
+    elif not refused_config(run):
+        cause = f": {summary.cause}" if summary.cause else ""
+        print(f"{run.name} {summary.status}{cause}")
+    return code
+
+
+def refused_config(run: RunDirectory) -> bool:
+    """Whether the worker refused the configuration, which `refused` reports by itself."""
+    error = run.read_error()
+    return error is not None and error.type.endswith("ConfigError")
+
+
+def has_screen() -> bool:
+    """Whether standard input and output are a terminal that can move its cursor."""
+    dumb = os.environ.get("TERM", "dumb") in ("dumb", "")
+    return not dumb and sys.stdin.isatty() and sys.stdout.isatty()
