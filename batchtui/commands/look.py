@@ -129,7 +129,9 @@ def log_tail(run: RunDirectory, lines: int) -> list[str]:
             raw = stream.read()
     except OSError:
         return []
-    return [clean(text, 300) for text in raw.decode("utf-8", "replace").split("\n") if text][-lines:]
+    return [clean(text, 300) for text in raw.decode("utf-8", "replace").split("\n") if text][
+        -lines:
+    ]
 
 
 def print_table(rows: list[tuple[str, ...]]) -> None:

@@ -33,9 +33,7 @@ def follow(run: RunDirectory, interval: float) -> Status:
         time.sleep(min(_POLL_S, interval))
 
 
-def line(
-    summary: RunSummary, meta: dict[str, object], machine: MachineSample | None
-) -> str:
+def line(summary: RunSummary, meta: dict[str, object], machine: MachineSample | None) -> str:
     """Return where a run stands, in one line."""
     parts = [_clock(time.time()), summary.run, summary.status]
     phase = meta.get("phase")

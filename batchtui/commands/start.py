@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -81,7 +82,7 @@ def start_or_find(config_path: Path, root: Path, overrides: Overrides, *, ask: A
         try:
             launch(run)
         except BaseException:
-            run.remove()
+            discard(run)
             raise
     return Started(run, was_alive=False)
 
@@ -107,8 +108,13 @@ def refused(run: RunDirectory) -> int:
     if error is None or not error.type.endswith("ConfigError"):
         return 0
     print(f"batchtui: {error.message}", file=sys.stderr)
-    run.remove()
+    discard(run)
     return 2
+
+
+def discard(run: RunDirectory) -> None:
+    """Remove a run that never trained."""
+    shutil.rmtree(run.path, ignore_errors=True)
 
 
 def asker(resume: bool | None) -> Ask:
@@ -172,6 +178,6 @@ def _create(root: Path, config: Config, path: Path, point: ResumePoint | None) -
         run.config.write_text(dump_config(config), encoding="utf-8")
         run.write_launch(spec)
     except OSError as error:
-        run.remove()
+        discard(run)
         raise BatchtuiError(f"{run.path}: cannot be written ({error.strerror})") from None
     return run

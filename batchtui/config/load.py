@@ -18,6 +18,7 @@ from batchtui.config import keys
 from batchtui.config.check import check
 from batchtui.config.document import Document, read_document, scalar
 from batchtui.config.schema import Config, to_dict
+from batchtui.config.targets import check_targets
 from batchtui.errors import ConfigError
 
 ENVIRONMENT_PREFIX = "BATCHTUI_"
@@ -41,7 +42,9 @@ def load_config(
     document = read_document(path)
     for origin, assignment in [*_from_environment(environment), *overrides]:
         _assign(document, origin, assignment)
-    return _convert(document)
+    config = _convert(document)
+    check_targets(config, document, [path.absolute().parent, Path.cwd()])
+    return config
 
 
 def dump_config(config: Config) -> str:
