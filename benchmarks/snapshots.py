@@ -1,0 +1,158 @@
+"""Recorded states of PyTorch's CUDA allocator, replayed: `forecast_gpu.py` checks every one.
+
+A snapshot is the end: its segments with their blocks, and the events that led there. The start
+is found by undoing the events from the end. Form of a file (gzipped JSON): `events` =
+[action, address, bytes, stream] in order, `segments` = [{address, total_size, stream, type,
+blocks: [[state, bytes, requested bytes], …]}, …].
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from bisect import bisect_right
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from batchtui.forecast.allocator import Allocator, Block
+from batchtui.forecast.expandable import ExpandableAllocator
+from batchtui.forecast.settings import SMALL_REQUEST, AllocatorSettings
+
+
+@dataclass(slots=True)
+class Segment:
+    """A segment and what is in use within it: address → (block bytes, requested bytes)."""
+
+    address: int
+    size: int
+    small: bool
+    stream: int
+    used: dict[int, tuple[int, int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Replayed against recorded, in bytes; `moved` counts blocks at another address."""
+
+    peak: int
+    final: int
+    recorded_peak: int
+    recorded_final: int
+    moved: int
+
+    @property
+    def exact(self) -> bool:
+        """Whether peak and final reserved are right to the byte."""
+        return self.peak == self.recorded_peak and self.final == self.recorded_final
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read one snapshot."""
+    with gzip.open(path) as file:
+        return dict(json.load(file))
+
+
+def start_of(snapshot: dict[str, Any], settings: AllocatorSettings) -> list[Segment]:
+    """Undo the events from the end, and return the segments as they were before them."""
+    state: dict[int, Segment] = {}
+    for entry in snapshot["segments"]:
+        segment = Segment(
+            entry["address"], entry["total_size"], entry["type"] == "small", entry["stream"]
+        )
+        at = segment.address
+        for kind, size, request in entry["blocks"]:
+            if kind != "inactive":
+                segment.used[at] = (size, request)
+            at += size
+        state[segment.address] = segment
+    for action, address, size, stream in reversed(snapshot["events"]):
+        if action == "segment_alloc":
+            del state[address]
+        elif action == "segment_free":
+            state[address] = Segment(address, size, size == 2 << 20, stream)
+        elif action == "alloc":
+            segment = _segment_at(state, address)
+            segment.used.pop(address, None)
+            _settle(segment, address)
+        elif action == "free_completed":
+            segment = _segment_at(state, address)
+            segment.used[address] = (_block_size(segment, address, size, settings), size)
+            _settle(segment, address)
+    return list(state.values())
+
+
+def _segment_at(state: dict[int, Segment], address: int) -> Segment:
+    starts = sorted(state)
+    return state[starts[bisect_right(starts, address) - 1]]
+
+
+def _block_size(segment: Segment, address: int, request: int, settings: AllocatorSettings) -> int:
+    """Size of the block that served a request: with what was too little to split off."""
+    size = settings.round(request)
+    end = min(
+        (start for start in segment.used if start > address),
+        default=segment.address + segment.size,
+    )
+    slack = end - address - size
+    return size + slack if not segment.small and slack <= SMALL_REQUEST else size
+
+
+def _settle(segment: Segment, address: int) -> None:
+    """Give a gap too small to be a free block to the block before `address`: it is its slack."""
+    before = max((start for start in segment.used if start < address), default=None)
+    if segment.small or before is None:
+        return
+    size, request = segment.used[before]
+    if 0 < address - before - size <= SMALL_REQUEST:
+        segment.used[before] = (address - before, request)
+
+
+class _Tape:
+    """Gives the recorded addresses to the segments that a replay asks for."""
+
+    def __init__(self, events: list[list[Any]]) -> None:
+        self.recorded: dict[int, list[int]] = {}
+        for action, address, size, _ in reversed(events):
+            if action == "segment_alloc":
+                self.recorded.setdefault(size, []).append(address)
+        self.next = 1 << 46
+
+    def place(self, size: int) -> int:
+        if self.recorded.get(size):
+            return self.recorded[size].pop()
+        self.next += size
+        return self.next - size
+
+
+def replay_snapshot(snapshot: dict[str, Any], settings: AllocatorSettings | None = None) -> Outcome:
+    """Replay a snapshot's events from its own start, and compare the reserved memory."""
+    settings = settings or AllocatorSettings()
+    start = start_of(snapshot, settings)
+    kind = ExpandableAllocator if settings.expandable_segments else Allocator
+    allocator = kind(settings, place=_Tape(snapshot["events"]).place)
+    live: dict[int, Block] = {}
+    for segment in start:
+        used = [(address, *sizes) for address, sizes in sorted(segment.used.items())]
+        live |= allocator.adopt(segment.address, segment.size, segment.small, segment.stream, used)
+    reserved = recorded_peak = sum(segment.size for segment in start)
+    moved = 0
+    for action, address, size, stream in snapshot["events"]:
+        if action == "alloc":
+            block = live[address] = allocator.malloc(size, stream)
+            moved += block.address != address
+        elif action == "free_completed":
+            allocator.free(live.pop(address))
+        elif action in ("segment_alloc", "segment_map"):
+            reserved += size
+            recorded_peak = max(recorded_peak, reserved)
+        elif action in ("segment_free", "segment_unmap"):
+            reserved -= size
+            allocator.give_back(address)
+    return Outcome(
+        peak=allocator.peak_reserved,
+        final=allocator.reserved,
+        recorded_peak=recorded_peak,
+        recorded_final=sum(entry["total_size"] for entry in snapshot["segments"]),
+        moved=moved,
+    )
