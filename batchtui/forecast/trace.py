@@ -1,0 +1,270 @@
+"""Trace training steps on fake tensors: every allocation, in order, without a GPU.
+
+    trace = trace_model(task, plan, batch_sizes=(8, 32), device="cuda")
+
+Runs in a process of its own (`tracer.py` is its command) with PyTorch and the standard library
+alone. A step for CUDA is traced on fake CUDA tensors, failing that on fake CPU tensors, which
+is an over-estimate and said so. Memory that no tensor shows is part of the trace: a cuBLAS
+workspace at the first product of the forward and of the backward pass, in category "workspace".
+"""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from batchtui.errors import BatchtuiError
+from batchtui.forecast.events import CATEGORIES, FREE, PHASES, Trace
+from batchtui.forecast.fake_device import FakeDevice
+from batchtui.forecast.hollow import HollowModel, unfilled
+from batchtui.forecast.recorder import Recorder, Storage, TraceTimeout, category_of
+from batchtui.forecast.rehearsal import Plan, Task, rehearse
+
+DEFAULT_SIZES = (8, 32)
+
+
+class TraceError(BatchtuiError):
+    """A model that cannot be traced, and why, in one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Recording:
+    """One rehearsal at one batch size."""
+
+    events: list[tuple[int, Storage, str]]
+
+    def sequence(self) -> list[tuple[int, int, str, str]]:
+        """Return what must not depend on the batch size."""
+        return [
+            (action, storage.number, storage.operator, phase)
+            for action, storage, phase in self.events
+        ]
+
+
+def trace_model(
+    task: Task,
+    plan: Plan,
+    *,
+    batch_sizes: tuple[int, int] = DEFAULT_SIZES,
+    device: str = "cuda",
+    time_limit: float | None = None,
+    fingerprint: str = "",
+    check_size: int | None = None,
+) -> Trace:
+    """Trace two whole steps at two batch sizes, which stand for every other size.
+
+    Args:
+        batch_sizes: the sizes traced; equal, or where the operations differ between them,
+            the trace holds for the second size only.
+        device: what is forecast for, "cuda" or "cpu".
+        time_limit: seconds after which to give up.
+        check_size: a third size that must follow from the two, else the second alone is valid.
+
+    Raises:
+        TraceError: neither kind of fake tensor gets through the step.
+    """
+    started = time.monotonic()
+    deadline = None if time_limit is None else started + time_limit
+    notes: list[str] = []
+    failure: TraceError | None = None
+    try:
+        with unfilled():
+            model = HollowModel(task.model())
+    except Exception as error:
+        raise TraceError(f"the model cannot be built: {one_line(error)}") from error
+    for kind in _ladder(device, notes):
+        attempt = list(notes)
+        tracer = _Tracer(task, plan, model, kind, device, attempt, deadline)
+        try:
+            trace = tracer.trace(batch_sizes, check_size)
+        except TraceTimeout:
+            raise TraceError(
+                f"tracing the model takes longer than {time_limit:.0f} s; raise the limit, or "
+                "let a finished run tell"
+            ) from None
+        except Exception as error:
+            failure = failure or TraceError(f"the model cannot be traced: {one_line(error)}")
+            notes.append(f"fake {kind} tensors failed: {one_line(error)}")
+            continue
+        trace.fingerprint = fingerprint
+        trace.seconds = time.monotonic() - started
+        return trace
+    assert failure is not None
+    raise failure
+
+
+def _ladder(device: str, notes: list[str]) -> list[str]:
+    if device != "cuda":
+        return ["cpu"]
+    reason = fake_cuda_failure()
+    if reason is None:
+        return ["cuda", "cpu"]
+    notes.append(f"torch {torch.__version__} cannot fake CUDA here: {reason}")
+    return ["cpu"]
+
+
+def fake_cuda_failure() -> str | None:
+    """Try a small backward pass on fake CUDA tensors; return why it fails, or None."""
+    try:
+        fake = FakeDevice("cuda")
+        layers = torch.nn.Sequential(
+            torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.Flatten()
+        )
+        HollowModel(layers).put_on(fake, lambda tensor, category: None)
+        with fake.context([]):
+            nodes = fake.accumulators(layers.parameters())
+            layers(torch.empty(2, 3, 4, 4, device=fake.device)).sum().backward()
+            devices = {p.grad.device.type for p in layers.parameters() if p.grad is not None}
+        del nodes
+    except Exception as error:
+        return one_line(error)
+    return None if devices == {"cuda"} else f"gradients come out on {devices or 'nothing'}"
+
+
+class _Tracer:
+    """Rehearse a task on one kind of fake tensors."""
+
+    def __init__(
+        self,
+        task: Task,
+        plan: Plan,
+        model: HollowModel,
+        kind: str,
+        target: str,
+        notes: list[str],
+        deadline: float | None,
+    ) -> None:
+        self._task = task
+        self._plan = plan
+        self._model = model
+        self._kind = kind
+        self._target = target
+        self._notes = notes
+        self._deadline = deadline
+        # One fake mode for all sizes: a tensor that the model keeps to itself stays valid.
+        self._device = FakeDevice(kind)
+
+    def trace(self, batch_sizes: tuple[int, int], check_size: int | None) -> Trace:
+        """Trace at both sizes, at the second alone if the two do not match."""
+        first, second = batch_sizes
+        high = self._record(second)
+        low = high if first == second else self._record(first)
+        fixed = first == second
+        if not fixed and low.sequence() != high.sequence():
+            # The first pass may have filled a cache in the model: then a second one matches.
+            high = self._record(second)
+            if low.sequence() != high.sequence():
+                fixed = True
+                self._notes.append("the operations depend on the batch size: traced at this one")
+        if not fixed and check_size is not None:
+            probe = self._record(check_size)
+            if not _affine(low, high, probe, (first, second, check_size)):
+                fixed = True
+                self._notes.append("memory is not linear in the batch size: traced at this one")
+        if fixed:
+            low, first = high, second
+        return Trace(
+            device=self._target,
+            batch_sizes=(first, second),
+            method=f"fake {self._kind}",
+            events=_merged(low, high),
+            assumptions=(*self._notes, *self._standing_notes()),
+            torch=torch.__version__,
+        )
+
+    def _standing_notes(self) -> list[str]:
+        if self._target == "cuda" and self._kind == "cpu":
+            return ["traced on CPU tensors: CUDA's choice of operators takes up to 12 % less"]
+        return []
+
+    def _record(self, batch_size: int) -> _Recording:
+        products = self._target == "cuda"
+        recorder = Recorder(self._kind, self._deadline, products=products)
+        collecting = gc.isenabled()
+        gc.disable()  # a collection at a random moment would differ between the sizes
+        try:
+            with (
+                warnings.catch_warnings(),
+                torch.random.fork_rng(devices=[]),
+                self._device.context(self._notes, recorder),
+            ):
+                warnings.simplefilter("ignore")
+                self._model.put_on(
+                    self._device,
+                    lambda tensor, category: recorder.add(tensor, "module", category),
+                    self._plan.channels_last,
+                )
+                rehearse(
+                    self._task,
+                    self._plan,
+                    self._model.module,
+                    self._device,
+                    recorder,
+                    batch_size,
+                    self._target,
+                )
+        finally:
+            recorder.close()
+            if collecting:
+                gc.enable()
+        return _Recording(_canonical(recorder.events))
+
+
+def _canonical(events: list[tuple[int, Storage, str]]) -> list[tuple[int, Storage, str]]:
+    """Put frees that follow one another in the order of their storages.
+
+    An allocator ends in the same state, and autocast drops its cache in an order that changes
+    from run to run.
+    """
+    ordered: list[tuple[int, Storage, str]] = []
+    for _, run in itertools.groupby(events, key=lambda event: (event[0], event[2])):
+        stretch = list(run)
+        if stretch[0][0] == FREE:
+            stretch.sort(key=lambda event: event[1].number)
+        ordered.extend(stretch)
+    return ordered
+
+
+def _merged(low: _Recording, high: _Recording) -> list[Sequence[int]]:
+    """Combine the same events at two sizes."""
+    return [
+        [
+            action,
+            storage.number,
+            storage.size,
+            twin.size,
+            CATEGORIES.index(category_of(storage)),
+            PHASES.index(phase),
+        ]
+        for (action, storage, phase), (_, twin, _) in zip(low.events, high.events, strict=True)
+    ]
+
+
+def _affine(
+    low: _Recording, high: _Recording, probe: _Recording, sizes: tuple[int, int, int]
+) -> bool:
+    """Whether every event at the third size follows from the first two, to the byte."""
+    if low.sequence() != probe.sequence():
+        return False
+    first, second, third = sizes
+    return all(
+        (b.size - a.size) * (third - first) == (c.size - a.size) * (second - first)
+        for (_, a, _), (_, b, _), (_, c, _) in zip(
+            low.events, high.events, probe.events, strict=True
+        )
+    )
+
+
+def one_line(error: BaseException) -> str:
+    """Say an exception in one line of at most 200 characters."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = lines[0] if lines else ""
+    name = type(error).__name__
+    text = f"{name}: {text}" if text else name
+    return text if len(text) <= 200 else text[:199] + "…"
