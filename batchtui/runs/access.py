@@ -1,0 +1,75 @@
+"""Opening a run.db to read it, wherever it lies and however its writer ended."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+from batchtui.errors import StoreError
+from batchtui.runs import schema
+
+_LOCK_WAIT = 1.0  # seconds
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open a run.db read-only for one consistent look; the file is closed at the end.
+
+    Raises:
+        StoreError: it is missing, torn, of a newer version, not ours, or becomes so meanwhile.
+    """
+    try:
+        with contextlib.closing(_connect(path)) as db:
+            db.execute("BEGIN")
+            refusal = schema.refusal(db)
+            if refusal is not None:
+                raise StoreError(f"{path}: {refusal}")
+            yield db
+    except sqlite3.Error as error:
+        raise StoreError(f"{path}: {_advice(path, error)}") from None
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """Connect, by ever humbler means; each reads one schema row to see whether it works.
+
+    A file in WAL mode needs its -shm file, which nobody can create in a read-only folder. If
+    the writer left a -wal, SQLite reads both without locks into memory of its own; if there is
+    none, the file is whole, and declared immutable.
+    """
+    plain = f"{path.absolute().as_uri()}?mode=ro"
+    ways = [(plain, "")]
+    if os.path.exists(f"{path}-wal"):
+        ways.append((f"{plain}&vfs=unix-none", "PRAGMA locking_mode = EXCLUSIVE"))
+    else:
+        ways.append((f"{plain}&immutable=1", ""))
+    if os.access(path.parent, os.W_OK):
+        del ways[1]  # then a failure has another reason, and these ways could mislead a writer
+    for way, (uri, pragma) in enumerate(ways, start=1):
+        db = sqlite3.connect(uri, uri=True, timeout=_LOCK_WAIT, isolation_level=None)
+        try:
+            db.execute(pragma)
+            db.execute("SELECT 1 FROM sqlite_master").fetchone()
+            return db
+        except sqlite3.OperationalError:
+            db.close()
+            if way == len(ways):
+                raise
+        except BaseException:
+            db.close()
+            raise
+    raise AssertionError("unreachable")
+
+
+def _advice(path: Path, error: sqlite3.Error) -> str:
+    if not path.exists():
+        return "not there: the run has not recorded anything yet"
+    if not path.is_file():
+        return "not a file: move it away and start a new run"
+    if "locked" in str(error):
+        return "locked by another program for too long: try again"
+    if isinstance(error, sqlite3.OperationalError) and "unable to open" in str(error):
+        return "cannot be opened: check its permissions"
+    return f"damaged ({error}): the run's journal and worker.log beside it may still be readable"

@@ -1,0 +1,270 @@
+"""What everybody but the supervisor asks of run.db: one read path for screen and commands."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import socket
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import msgspec
+
+from batchtui.errors import StoreError
+from batchtui.records import (
+    Checkpoint,
+    Evaluation,
+    Event,
+    MachineSample,
+    RunSummary,
+    Start,
+    Status,
+    Step,
+)
+from batchtui.runs import rollups
+from batchtui.runs.access import reading
+from batchtui.runs.directory import RunDirectory
+from batchtui.runs.identity import Identity
+from batchtui.runs.lineage import Stretch, ancestors, read_meta, stretch
+from batchtui.runs.rows import field_names
+from batchtui.runs.series import Boundary, Series, bucket_size, collect
+
+HEARTBEAT_LIMIT = 15.0  # seconds of silence after which a supervisor elsewhere counts as lost
+
+_Record = TypeVar("_Record")
+
+
+@dataclass(frozen=True)
+class Rank:
+    """One process of the training: what it said of itself, how far it is, its most memory."""
+
+    start: Start
+    step: int | None
+    allocated: int | None
+    reserved: int | None
+    peak: int | None
+
+
+class RunReader:
+    """Read a run, alive or ended. Every method raises StoreError, one line, if it can't.
+
+    Each call opens the file and closes it; `with reader.open():` makes one look of several
+    calls. To be used from one thread at a time.
+    """
+
+    def __init__(
+        self,
+        run: RunDirectory,
+        now: Callable[[], float] = time.time,
+        host: str | None = None,
+    ) -> None:
+        """Take a run; `now` and `host` are what its supervisor's signs of life are held against."""
+        self._run = run
+        self._now = now
+        self._host = host or socket.gethostname()
+        self._db: sqlite3.Connection | None = None
+        self._ancestors: list[Stretch] | None = None
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[RunReader]:
+        """Keep the file open, and what is read consistent, until the end of the block."""
+        with self._look():
+            yield self
+
+    @contextlib.contextmanager
+    def _look(self) -> Iterator[sqlite3.Connection]:
+        if self._db is not None:
+            yield self._db
+            return
+        try:
+            with reading(self._run.database) as self._db:
+                yield self._db
+        finally:
+            self._db = None
+
+    def meta(self) -> dict[str, Any]:
+        """Return all that the supervisor wrote of the run's state."""
+        with self._look() as db:
+            return self._sound(lambda: read_meta(db))
+
+    def summary(self) -> RunSummary:
+        """Return the run in short; its status is `lost` if nobody looks after it any more."""
+        meta = self.meta()
+        known = {name: meta[name] for name in field_names(RunSummary) if name in meta}
+        known = {"run": self._run.name, "status": Status.STARTING.value, **known}
+        summary = self._sound(lambda: msgspec.convert(known, RunSummary))
+        if self._abandoned(summary.status, meta):
+            summary.status = Status.LOST.value
+        return summary
+
+    def step_series(
+        self,
+        columns: Sequence[str],
+        first: int | None = None,
+        last: int | None = None,
+        width: int = 200,
+    ) -> Series:
+        """Return columns of the steps first…last, those of the parents included.
+
+        Up to 2·width buckets, at least width where there are as many steps; `time` and
+        `samples` are always among the columns.
+        """
+        columns = list(dict.fromkeys(("time", "samples", *columns)))
+        _check(rollups.STEPS, columns)
+        with self._look() as db:
+            chain = self._chain(db)
+            if not chain:
+                return collect([], columns, 1)
+            first = max(chain[0].first, chain[0].first if first is None else first)
+            stop = min(chain[-1].stop, chain[-1].stop if last is None else last + 1)
+            size = bucket_size(stop - first, width)
+            rows: list[rollups.BucketRow] = []
+            for part in chain:
+                begin, end = max(first, part.first), min(stop, part.stop)
+                if begin < end:
+                    with self._database(part.run, db) as source:
+                        rows += rollups.window(source, rollups.STEPS, columns, begin, end, size)
+        return collect(rows, columns, size, least=first)
+
+    def lineage(self) -> list[Boundary]:
+        """Return where each run of the chain takes over, oldest first, this run last."""
+        with self._look() as db:
+            return [
+                Boundary(part.first, part.run.name, part.batch_size) for part in self._chain(db)
+            ]
+
+    def machine_series(
+        self, columns: Sequence[str], since: float | None = None, width: int = 200
+    ) -> Series:
+        """Return columns of the machine's samples since a wall-clock time, else all."""
+        return self._tick_series(rollups.MACHINE, columns, since, width, None)
+
+    def gpu_series(
+        self, index: int, columns: Sequence[str], since: float | None = None, width: int = 200
+    ) -> Series:
+        """Return columns of one GPU's samples since a wall-clock time, else all."""
+        return self._tick_series(rollups.GPU, columns, since, width, index)
+
+    def latest_machine(self) -> MachineSample | None:
+        """Return the newest sample, with its GPUs."""
+        with self._look() as db:
+            row = db.execute("SELECT value FROM meta WHERE key = 'machine'").fetchone()
+        if row is None:
+            return None
+        return self._sound(lambda: msgspec.convert(json.loads(row[0]), MachineSample))
+
+    def recent_steps(self, n: int) -> list[Step]:
+        """Return the run's newest n steps, oldest first."""
+        steps = self._newest(Step, "steps", "step", n)
+        for step in steps:
+            step.nonfinite = bool(step.nonfinite)
+        return steps
+
+    def step_quantiles(self, n: int = 1000) -> tuple[float | None, float | None]:
+        """Return the median and the 95th percentile of the newest n steps' time, in seconds."""
+        with self._look() as db:
+            rows = db.execute("SELECT step_s FROM steps ORDER BY step DESC LIMIT ?", [n])
+            times = sorted(seconds for (seconds,) in rows if seconds is not None)
+        if not times:
+            return None, None
+        return times[len(times) // 2], times[min(len(times) - 1, len(times) * 95 // 100)]
+
+    def evaluations(self, limit: int = 1000) -> list[Evaluation]:
+        """Return the run's newest evaluations, oldest first."""
+        return self._newest(Evaluation, "evaluations", "step", limit)
+
+    def checkpoints(self, limit: int = 1000) -> list[Checkpoint]:
+        """Return the run's newest checkpoints and failures to write one, oldest first."""
+        return self._newest(Checkpoint, "checkpoints", "id", limit)
+
+    def events(self, limit: int = 1000, after_id: int | None = None) -> list[tuple[int, Event]]:
+        """Return events and their numbers in order: the newest, or the first after a number."""
+        names = field_names(Event)
+        sql = f"SELECT id, {', '.join(names)} FROM events"
+        with self._look() as db:
+            if after_id is None:
+                rows = db.execute(f"{sql} ORDER BY id DESC LIMIT ?", [limit]).fetchall()[::-1]
+            else:
+                sql = f"{sql} WHERE id > ? ORDER BY id LIMIT ?"
+                rows = db.execute(sql, [after_id, limit]).fetchall()
+        return [(row[0], Event(**dict(zip(names, row[1:], strict=True)))) for row in rows]
+
+    def ranks(self) -> list[Rank]:
+        """Return the processes of the training, by rank."""
+        names = field_names(Start)
+        sql = f"SELECT step, allocated, reserved, peak, {', '.join(names)} FROM ranks ORDER BY rank"
+        with self._look() as db:
+            rows = db.execute(sql).fetchall()
+        return [Rank(Start(**dict(zip(names, row[4:], strict=True))), *row[:4]) for row in rows]
+
+    def _newest(self, record: type[_Record], table: str, order: str, limit: int) -> list[_Record]:
+        names = field_names(record)
+        sql = f"SELECT {', '.join(names)} FROM {table} ORDER BY {order} DESC LIMIT ?"
+        with self._look() as db:
+            rows = db.execute(sql, [limit]).fetchall()
+        return [record(**dict(zip(names, row, strict=True))) for row in reversed(rows)]
+
+    def _tick_series(
+        self,
+        table: rollups.SeriesTable,
+        columns: Sequence[str],
+        since: float | None,
+        width: int,
+        group: int | None,
+    ) -> Series:
+        columns = list(dict.fromkeys(("time", *columns)))
+        _check(table, columns)
+        with self._look() as db:
+            newest = rollups.newest(db, rollups.MACHINE)
+            if newest is None:
+                return collect([], columns, 1)
+            first = 1 if since is None else rollups.first_since(db, rollups.MACHINE, since, newest)
+            size = bucket_size(newest + 1 - first, width)
+            rows = list(rollups.window(db, table, columns, first, newest + 1, size, group))
+        series = collect(rows, columns, size)
+        times = [time for time in series.columns["time"].low if time is not None]  # never is
+        return dataclasses.replace(series, x=times)
+
+    def _chain(self, db: sqlite3.Connection) -> list[Stretch]:
+        """Return what the run and its parents contribute, oldest first."""
+        own = stretch(db, self._run)
+        if own is None:
+            first_step = read_meta(db).get("first_step")
+            return ancestors(self._run, None if first_step is None else first_step + 1)
+        if self._ancestors is None:
+            # Parents ended before this run began: what they contribute stays the same.
+            self._ancestors = ancestors(self._run, own.first)
+        return [*self._ancestors, own]
+
+    @contextlib.contextmanager
+    def _database(self, run: RunDirectory, own: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+        if run == self._run:
+            yield own
+        else:
+            with reading(run.database) as db:
+                yield db
+
+    def _abandoned(self, status: str, meta: dict[str, Any]) -> bool:
+        if not Status(status).alive:
+            return False
+        pid = meta.get("supervisor_pid")
+        if meta.get("host") == self._host and pid is not None:
+            return not Identity(pid, meta.get("supervisor_start"), meta.get("boot_id")).alive()
+        return self._now() - (meta.get("heartbeat") or 0.0) > HEARTBEAT_LIMIT
+
+    def _sound(self, read: Callable[[], _Record]) -> _Record:
+        """Turn JSON that is not what the supervisor writes into our own error."""
+        try:
+            return read()
+        except (ValueError, TypeError) as error:
+            raise StoreError(f"{self._run.database}: damaged ({error})") from None
+
+
+def _check(table: rollups.SeriesTable, columns: Sequence[str]) -> None:
+    for column in columns:
+        if column not in table.columns:
+            raise ValueError(f"{column!r} is no column of {table.name}: {', '.join(table.columns)}")
