@@ -1,0 +1,135 @@
+"""The application: takes views from the feed, and leaves the terminal as it was."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from textual.app import App
+from textual.binding import Binding, BindingType
+from textual.filter import LineFilter
+from textual.message import Message
+from textual.theme import Theme
+
+from batchtui.runs.directory import RunDirectory
+from batchtui.text import clean
+from batchtui.tui import palette
+from batchtui.tui.colourless import Colourless
+from batchtui.tui.feed import Feed, ViewSource
+from batchtui.tui.palette import Palette
+from batchtui.tui.screens.main import MainScreen
+from batchtui.tui.source import RunSource
+from batchtui.tui.view import View
+from batchtui.tui.widgets.glyphs import terminal_is_ascii
+
+_THEME = Theme(
+    name="batchtui",
+    primary=palette.ACCENT,
+    foreground=palette.TEXT,
+    background=palette.BACKGROUND,
+    surface=palette.BAND,
+    panel=palette.BAND,
+    dark=True,
+)
+
+
+class BatchtuiApp(App[int]):
+    """The screen of one run.
+
+    `stop` asks the supervisor to stop the run (True: without a checkpoint) and returns its answer
+    in a line; the screen itself never touches the run.
+    """
+
+    CSS_PATH = "batchtui.tcss"
+    TITLE = "batchtui"
+    ALLOW_SELECT = False  # terminals select text themselves, with Shift held
+    # Columns and rows at which the layout changes; see batchtui.tcss.
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide"), (160, "-very-wide")]  # noqa: RUF012
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (30, "-tall"), (48, "-very-tall")]  # noqa: RUF012
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("d", "detach", "Detach: leave, the training goes on"),
+        Binding("ctrl+c", "detach", "Detach", show=False, priority=True),
+        Binding("ctrl+z", "suspend_process", "Suspend", show=False, priority=True),
+    ]
+
+    class Seen(Message):
+        """A new view has been read."""
+
+        def __init__(self, view: View) -> None:
+            super().__init__()
+            self.view = view
+
+    class Unread(Message):
+        """A view could not be read."""
+
+        def __init__(self, reason: str) -> None:
+            super().__init__()
+            self.reason = reason
+
+    def __init__(
+        self,
+        source: ViewSource,
+        stop: Callable[[bool], str],
+        *,
+        refresh: float = 1.0,
+        colour: bool | None = None,
+        ascii_only: bool | None = None,
+    ) -> None:
+        """Take a source of views, a way to stop the run, and seconds between looks."""
+        super().__init__()
+        self.animation_level = "none"
+        self.colour = not os.environ.get("NO_COLOR") if colour is None else colour
+        ascii_only = terminal_is_ascii() if ascii_only is None else ascii_only
+        self.register_theme(_THEME)
+        self.theme = _THEME.name
+        self._every = max(0.1, refresh)
+        self._main = MainScreen(Palette(self.colour), ascii_only, stop)
+        self._feed = Feed(
+            source,
+            lambda view: self._tell(self.Seen(view)),
+            lambda error: self._tell(self.Unread(_one_line(error))),
+        )
+
+    def _tell(self, message: Message) -> None:
+        self.post_message(message)
+
+    def on_mount(self) -> None:
+        self.push_screen(self._main)
+        self._feed.start()
+        self.set_interval(self._every, self._feed.request)
+
+    def on_unmount(self) -> None:
+        self._feed.stop()
+
+    def on_batchtui_app_seen(self, message: Seen) -> None:
+        self._main.show(message.view)
+
+    def on_batchtui_app_unread(self, message: Unread) -> None:
+        self._main.complain(message.reason)
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Replace Textual's greys by no colour at all where none is wanted."""
+        return super().get_line_filters() if self.colour else [Colourless()]
+
+    def action_detach(self) -> None:
+        """Leave; the training goes on."""
+        self.exit(0)
+
+
+def _one_line(error: Exception) -> str:
+    text = clean(str(error)) or type(error).__name__
+    return text if isinstance(error, OSError | ValueError) else f"{text}"
+
+
+def run_app(
+    run: RunDirectory,
+    *,
+    root: Path,
+    refresh: float = 1.0,
+    stop: Callable[[bool], str],
+) -> int:
+    """Show a run until the user leaves; return the exit code."""
+    app = BatchtuiApp(RunSource(run), stop, refresh=refresh)
+    return app.run() or 0

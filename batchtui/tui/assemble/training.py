@@ -1,0 +1,160 @@
+"""Step time, loss, noise and batch size: the parts of a view that come from the steps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from batchtui import units
+from batchtui.advise import noise
+from batchtui.records import Status, Step
+from batchtui.tui.assemble.windows import recent_window, step_window
+from batchtui.tui.facts import Facts
+from batchtui.tui.view import BatchView, LossView, MemoryView, Part, Points, StepsView
+
+_PARTS = (
+    ("data wait", "data_s", "d"),
+    ("to device", "transfer_s", "other"),
+    ("forward", "forward_s", "a"),
+    ("backward", "backward_s", "b"),
+    ("optimizer", "optimizer_s", "c"),
+)
+# One step that took so many times the 95th percentile does not flatten all others.
+_CLIP = 6.0
+_STALE_S = 30.0
+
+
+def number_of(facts: Facts, key: str) -> float | None:
+    """Return a number of the run's meta table."""
+    value = facts.meta.get(key)
+    return float(value) if isinstance(value, (int, float)) else None
+
+
+def steps_view(facts: Facts, alive: bool) -> StepsView:
+    """Show the recent step times, their quantiles and what a step is made of."""
+    points = facts.step_times
+    recent = [step for step in facts.recent if step.step_s is not None]
+    if not points.x:
+        return StepsView(reason="no step yet" if alive else "no step was recorded")
+    p50, p95 = number_of(facts, "step_time_p50_s"), number_of(facts, "step_time_p95_s")
+    highest = max((value for value in points.high if value is not None), default=None)
+    ceiling = None
+    if p95 is not None and highest is not None and highest > _CLIP * p95:
+        ceiling = _CLIP / 2 * p95
+    return StepsView(
+        points=points,
+        window=recent_window(points.x[0], points.x[-1]),
+        p50=p50,
+        p95=p95,
+        now=recent[-1].step_s if recent else None,
+        ceiling=ceiling,
+        highest=highest,
+        samples_per_s=facts.summary.samples_per_s,
+        parts=step_parts(recent),
+    )
+
+
+def step_parts(recent: Sequence[Step]) -> tuple[Part, ...]:
+    """Return what the recent steps were made of, as shares of their whole time."""
+    whole = sum(step.step_s or 0.0 for step in recent)
+    if whole <= 0:
+        return ()
+    parts: list[Part] = []
+    left = whole
+    for label, column, role in _PARTS:
+        values = [getattr(step, column) for step in recent]
+        if all(value is None for value in values):
+            continue
+        value = min(left, sum(value or 0.0 for value in values))
+        left -= value
+        parts.append(Part(label, value, value / whole, role))
+    if parts:
+        parts.append(Part("other", left, left / whole, "rest"))
+    return tuple(parts)
+
+
+def loss_view(facts: Facts, alive: bool) -> LossView:
+    """Show loss and variance over all steps, their noise, and the held-out accuracy."""
+    loss = facts.loss
+    measured = [e for e in facts.evaluations if e.accuracy is not None]
+    best = max(measured, key=lambda e: e.accuracy or 0.0, default=None)
+    nonfinite = int(number_of(facts, "nonfinite_steps") or 0)
+    if not loss.x:
+        return LossView(reason="no step yet" if alive else "no step was recorded")
+    total = number_of(facts, "total_samples")
+    each = facts.summary.global_batch_size
+    batches = [
+        noise.Batch(step.step, step.batch, None if step.nonfinite else step.loss, step.variance)
+        for step in facts.recent
+    ]
+    variance = noise.pooled_variance(batches)
+    trend_free = noise.trend_free_variance(batches)
+    ratio = noise.ratio(trend_free, variance, batches[-1].size if batches else None)
+    stale = _stale(facts, alive)
+    last = [b.loss for b in batches[-16:] if b.loss is not None and math.isfinite(b.loss)]
+    return LossView(
+        loss=loss,
+        variance=facts.variance,
+        window=step_window(
+            loss.x[0], loss.x[-1], total / each if total and each else None, not alive
+        ),
+        log=_wide(loss, facts.variance),
+        latest=sum(last) / len(last) if last else None,
+        latest_variance=variance.value,
+        trend_free=None if stale else trend_free.value,
+        ratio=None if stale else ratio.value,
+        noise_reason=stale or trend_free.reason or ratio.reason,
+        dynamics=not stale and (ratio.value or 0.0) > noise.DYNAMICS_RATIO,
+        accuracy=measured[-1].accuracy if measured else None,
+        best_accuracy=best.accuracy if best else None,
+        best_epoch=best.epoch if best else None,
+        evaluation_reason=None if measured else "no evaluation yet",
+        nonfinite=nonfinite,
+        alarm=_alarm(facts, nonfinite),
+    )
+
+
+def _stale(facts: Facts, alive: bool) -> str | None:
+    if not alive or not facts.recent:
+        return None
+    age = facts.now - facts.recent[-1].time
+    usual = number_of(facts, "step_time_p50_s") or 0.0
+    return f"no step for {units.duration(age)}" if age > max(_STALE_S, 30 * usual) else None
+
+
+def _alarm(facts: Facts, nonfinite: int) -> str | None:
+    recent = facts.recent
+    if recent and recent[-1].nonfinite:
+        return f"loss is NaN or infinite at step {units.count(recent[-1].step)}"
+    if nonfinite:
+        steps = "step" if nonfinite == 1 else "steps"
+        return f"{units.count(nonfinite)} {steps} with a loss of NaN or infinity"
+    finite = [step.loss for step in recent if step.loss is not None]
+    return "loss spikes" if noise.spiking(finite[-128:]) else None
+
+
+def _wide(*curves: Points) -> bool:
+    """Whether the curves span so much that only a logarithmic scale shows all of it."""
+    values = [v for curve in curves for v in curve.mean if v is not None and v > 0]
+    return bool(values) and max(values) > 50 * min(values)
+
+
+def batch_view(facts: Facts, status: Status, memory: MemoryView) -> BatchView:
+    """Gather what the advisor needs to say about another batch size."""
+    headroom = None
+    if memory.used is not None and not memory.gpus:
+        edge = memory.limit if memory.limit is not None else memory.total
+        headroom = None if edge is None else max(0, edge - memory.used)
+    batches = [noise.Batch(s.step, s.batch, s.loss, s.variance) for s in facts.recent]
+    variance = noise.pooled_variance(batches)
+    samples = number_of(facts, "train_samples")
+    return BatchView(
+        size=facts.summary.batch_size,
+        global_size=facts.summary.global_batch_size,
+        train_samples=int(samples) if samples else None,
+        variance=variance.value,
+        variance_reason=variance.reason,
+        headroom=headroom,
+        samples_per_s=facts.summary.samples_per_s,
+        alive=status.alive,
+    )

@@ -1,0 +1,95 @@
+"""The view as a whole: what the run is doing, how far it is, and all that the panes show."""
+
+from __future__ import annotations
+
+from batchtui import units
+from batchtui.records import MachineSample, Status
+from batchtui.text import clean
+from batchtui.tui.assemble.memory import memory_view, warning
+from batchtui.tui.assemble.training import batch_view, loss_view, number_of, steps_view
+from batchtui.tui.facts import Facts
+from batchtui.tui.view import CpuView, Progress, View
+
+
+def build_view(facts: Facts) -> View:
+    """Assemble the view of one read."""
+    summary = facts.summary
+    try:
+        status = Status(summary.status)
+    except ValueError:
+        status = Status.LOST
+    alive = status.alive
+    word, detail = describe(facts, status)
+    memory = memory_view(facts)
+    return View(
+        taken=facts.now,
+        run=clean(summary.run, 80),
+        status=status,
+        word=word,
+        detail=detail,
+        trouble=clean(facts.trouble, 200) if facts.trouble else None,
+        warning=warning(facts.meta) if alive else None,
+        progress=progress(facts, alive),
+        cpu=cpu_view(facts.machine),
+        memory=memory,
+        steps=steps_view(facts, alive),
+        loss=loss_view(facts, alive),
+        log=facts.log,
+        batch=batch_view(facts, status, memory),
+    )
+
+
+def describe(facts: Facts, status: Status) -> tuple[str, str | None]:
+    """Return the status in a word, and what it is busy with or why it ended."""
+    summary = facts.summary
+    phase = facts.meta.get("phase")
+    doing = clean(str(phase), 60) if phase else None
+    if status is Status.RUNNING:
+        if doing and doing.startswith("evaluat"):
+            return "evaluating", None
+        return "training", None if doing in (None, "training") else doing
+    if status in (Status.STARTING, Status.STOPPING):
+        return status.value, doing
+    if status is Status.LOST:
+        heartbeat = number_of(facts, "heartbeat")
+        silent = None if heartbeat is None else facts.now - heartbeat
+        return "lost", f"no sign of life for {units.duration(silent)}" if silent else None
+    return status.value, clean(summary.cause, 300) if summary.cause else None
+
+
+def progress(facts: Facts, alive: bool) -> Progress:
+    """Return how far the training is; the samples trained are its clock."""
+    summary = facts.summary
+    total = number_of(facts, "total_samples")
+    epochs = number_of(facts, "epochs")
+    fraction = remaining = None
+    if total:
+        fraction = min(1.0, summary.samples / total)
+        if alive and summary.samples_per_s:
+            remaining = max(0.0, total - summary.samples) / summary.samples_per_s
+    elapsed = None
+    if summary.started is not None:
+        elapsed = max(0.0, (summary.ended or facts.now) - summary.started)
+    return Progress(
+        epoch=summary.epoch,
+        epochs=int(epochs) if epochs else None,
+        step=summary.steps,
+        batch_size=summary.batch_size,
+        fraction=fraction,
+        remaining_s=remaining,
+        elapsed_s=elapsed,
+    )
+
+
+def cpu_view(machine: MachineSample | None) -> CpuView:
+    """Return the processor's part of a sample."""
+    if machine is None:
+        return CpuView()
+    return CpuView(
+        average=machine.cpu,
+        cores=tuple(machine.cores),
+        load=machine.load1,
+        iowait=machine.iowait,
+        worker_cores=machine.worker_cpu,
+        worker_processes=machine.worker_processes,
+    )

@@ -1,0 +1,1 @@
+"""One file a pane; each draws a part of the view on its canvas and computes nothing."""

@@ -1,0 +1,99 @@
+"""The header: which run, in what state, how far, and the one warning that matters."""
+
+from __future__ import annotations
+
+from textual.reactive import reactive
+
+from batchtui import units
+from batchtui.records import Status
+from batchtui.tui.palette import BAND
+from batchtui.tui.view import View
+from batchtui.tui.widgets import glyphs
+from batchtui.tui.widgets.bars import draw_bar
+from batchtui.tui.widgets.canvas import Canvas
+from batchtui.tui.widgets.pane import LEVEL_GLYPHS, Pane
+
+STATES = {
+    Status.STARTING: ("◌", "next"),
+    Status.RUNNING: ("●", "good"),
+    Status.STOPPING: ("◑", "warn"),
+    Status.FINISHED: ("✓", "good"),
+    Status.STOPPED: ("■", "brand"),
+    Status.FAILED: ("✗", "bad"),
+    Status.OUT_OF_MEMORY: ("✗", "bad"),
+    Status.LOST: ("?", "warn"),
+}
+
+
+class HeaderPane(Pane, can_focus=False):
+    """One line, or two where there is room for what the run is doing or why it ended."""
+
+    framed = False
+    ground = BAND
+
+    paused: reactive[bool] = reactive(False, repaint=False)
+    message: reactive[str] = reactive("", repaint=False)  # the last answer of the supervisor
+
+    def watch_paused(self) -> None:
+        self.redraw()
+
+    def watch_message(self) -> None:
+        self.redraw()
+
+    def draw(self, canvas: Canvas, view: View) -> None:
+        width = canvas.width
+        x = canvas.put(1, 0, "◆ ", "brand")
+        if width >= 100:
+            x = canvas.put(x, 0, "batchtui ", "brand")
+        x = canvas.put(x, 0, view.run, "strong", end=max(x + 8, min(x + 32, width // 3))) + 2
+        glyph, look = STATES[view.status]
+        x = canvas.put(x, 0, f"{glyph} {view.word}", look) + 2
+        if self.paused:
+            x = canvas.put(x, 0, " paused ", "caution") + 2
+        end = self._right(canvas, view)
+        if view.warning is not None:
+            text = f" {LEVEL_GLYPHS[view.warning.level]} {view.warning.text} "
+            alarm = "alarm" if view.warning.level == "critical" else "caution"
+            x = canvas.put(x, 0, text, alarm, end=max(x, end - 1)) + 1
+        elif view.trouble is not None:
+            x = canvas.put(x, 0, f"▲ {view.trouble}", "warn", end=max(x, end - 1)) + 1
+        elif self.message and view.status.alive:
+            x = canvas.put(x, 0, self.message, "warn", end=max(x, end - 1)) + 2
+        elif view.detail is not None:
+            x = canvas.put(x, 0, view.detail, "text", end=max(x, end - 1)) + 2
+        self._middle(canvas, view, x, end - 2)
+
+    def _right(self, canvas: Canvas, view: View) -> int:
+        """Draw per cent and time at the right edge; return where they start."""
+        progress = view.progress
+        if view.status.alive:
+            label, value = "ETA", units.duration(progress.remaining_s)
+        else:
+            label, value = "took", units.duration(progress.elapsed_s)
+        end = canvas.width - 1
+        canvas.right(end, 0, f"{value:>6}", "strong")
+        end -= 7
+        canvas.right(end, 0, label, "dim")
+        end -= len(label) + 2
+        canvas.right(end, 0, f"{units.percent(progress.fraction):>4}", "text")
+        return end - 4
+
+    def _middle(self, canvas: Canvas, view: View, x: int, end: int) -> None:
+        """Fill what is left: epoch, step, batch size, and a bar for the rest."""
+        progress = view.progress
+        words: list[tuple[str, str, str]] = []
+        if progress.epoch is not None:
+            of = f"/{progress.epochs}" if progress.epochs else ""
+            words.append(("epoch ", str(progress.epoch), of))
+        words.append(("step ", units.count(progress.step), ""))
+        words.append(("batch ", units.count(progress.batch_size), ""))
+        spacious = end - x >= sum(glyphs.width("".join(word)) + 2 for word in words)
+        for label, value, rest in words:
+            label = label if spacious else ""
+            if x + len(label) + len(value) + len(rest) > end or (not spacious and not rest):
+                continue
+            x = canvas.put(x, 0, label, "dim")
+            x = canvas.put(x, 0, value, "strong")
+            x = canvas.put(x, 0, rest, "dim") + 2
+        if end - x >= 6:
+            draw_bar(canvas, x, 0, end - x, progress.fraction, "sky")

@@ -1,0 +1,229 @@
+"""The main screen: all panes, and what the keys do to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import ClassVar
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Container
+from textual.screen import Screen
+from textual.widgets import Input
+
+from batchtui.advise.choice import stepped
+from batchtui.text import clean
+from batchtui.tui.palette import Palette
+from batchtui.tui.panes.advisor import AdvisorPane
+from batchtui.tui.panes.cpu import CpuPane
+from batchtui.tui.panes.footer import FooterPane
+from batchtui.tui.panes.header import HeaderPane
+from batchtui.tui.panes.log import LogPane
+from batchtui.tui.panes.loss import LossPane
+from batchtui.tui.panes.memory import MemoryPane
+from batchtui.tui.panes.small import SmallPane
+from batchtui.tui.panes.steps import StepsPane
+from batchtui.tui.screens.batch import BatchDialog
+from batchtui.tui.screens.help import HelpDialog
+from batchtui.tui.screens.leave import DETACH, LeaveDialog
+from batchtui.tui.view import View
+from batchtui.tui.widgets.pane import Pane
+
+LEAST_WIDTH, LEAST_HEIGHT = 60, 16
+PANES = ("cpu", "memory", "steps", "loss", "log", "advisor")
+_LEVELS = (None, "warning", "critical")
+
+
+class MainScreen(Screen[None]):
+    """Six panes between a header and a footer."""
+
+    AUTO_FOCUS = "#log"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("question_mark", "help", "Help"),
+        Binding("q", "leave", "Quit: detach or stop"),
+        Binding("z", "zoom", "Zoom the focused pane"),
+        Binding("space", "pause", "Pause the view"),
+        Binding("slash", "filter", "Filter the log"),
+        Binding("escape", "back", "Back", show=False),
+        Binding("plus,equals_sign", "choose(1)", "Larger next batch size"),
+        Binding("minus", "choose(-1)", "Smaller next batch size"),
+        Binding("b", "type_batch", "Type the next batch size"),
+        *(
+            Binding(str(number), f"focus_pane('{name}')", f"Focus {name}", show=False)
+            for number, name in enumerate(PANES, start=1)
+        ),
+    ]
+
+    def __init__(self, palette: Palette, ascii_only: bool, stop: Callable[[bool], str]) -> None:
+        super().__init__()
+        self._look = (palette, ascii_only)
+        self._stop = stop
+        self._view: View | None = None
+        self._newest: View | None = None
+        self._choice: int | None = None
+        self._paused = False
+        self._level: str | None = None
+
+    def compose(self) -> ComposeResult:
+        look = self._look
+        yield HeaderPane(*look, id="header")
+        for name, left, right in (
+            ("machine", CpuPane(*look, id="cpu"), MemoryPane(*look, id="memory")),
+            ("charts", StepsPane(*look, id="steps"), LossPane(*look, id="loss")),
+            ("text", LogPane(*look, id="log"), AdvisorPane(*look, id="advisor")),
+        ):
+            with Container(id=f"row-{name}", classes="row"):
+                left.add_class("left")
+                yield left
+                yield right
+        yield Input(id="filter", placeholder="show lines with …", compact=True)
+        yield FooterPane(*look, id="footer")
+        yield SmallPane(*look, id="too-small")
+
+    # What is shown ------------------------------------------------------------------------
+
+    def show(self, view: View) -> None:
+        """Show a view; while paused, keep it for later."""
+        self._newest = view
+        level = view.warning.level if view.warning else None
+        if _LEVELS.index(level) > _LEVELS.index(self._level):
+            self.app.bell()
+        self._level = level
+        if not self._paused:
+            self._hand_out(view)
+
+    def complain(self, reason: str) -> None:
+        """Say in the header that the last look failed; the numbers stay."""
+        if self._newest is not None:
+            self.show(replace(self._newest, trouble=clean(reason, 200)))
+
+    def _hand_out(self, view: View) -> None:
+        self._view = view
+        for pane in self.query(Pane):
+            pane.view = view
+
+    def on_resize(self, event: events.Resize) -> None:
+        small = event.size.width < LEAST_WIDTH or event.size.height < LEAST_HEIGHT
+        self.set_class(small, "too-small")
+
+    # Keys ---------------------------------------------------------------------------------
+
+    def action_focus_pane(self, name: str) -> None:
+        """Focus a pane; while one is zoomed, zoom that one."""
+        pane = self.query_one(f"#{name}", Pane)
+        if self.has_class("zoomed"):
+            self._zoom(pane)
+        pane.focus()
+
+    def action_zoom(self) -> None:
+        """Give the focused pane the whole screen, or take it back."""
+        if self.has_class("zoomed"):
+            self._zoom(None)
+        elif isinstance(self.focused, Pane):
+            self._zoom(self.focused)
+
+    def _zoom(self, pane: Pane | None) -> None:
+        for other in self.query(".zoomed-pane, .zoomed-row"):
+            other.remove_class("zoomed-pane", "zoomed-row")
+        self.set_class(pane is not None, "zoomed")
+        if pane is not None and pane.parent is not None:
+            pane.add_class("zoomed-pane")
+            self.query_one(f"#{pane.parent.id}").add_class("zoomed-row")
+
+    def action_pause(self) -> None:
+        """Hold the view still, or show the newest again; reading goes on."""
+        self._paused = not self._paused
+        self.query_one(HeaderPane).paused = self._paused
+        if not self._paused and self._newest is not None:
+            self._hand_out(self._newest)
+
+    def action_back(self) -> None:
+        """Undo one thing: the filter, the zoom, the chosen batch size."""
+        log = self.query_one(LogPane)
+        if self.has_class("filtering") or log.filter:
+            self._end_filter("")
+        elif self.has_class("zoomed"):
+            self._zoom(None)
+        elif self._choice is not None:
+            self._choose(None)
+
+    def action_help(self) -> None:
+        """Show what the keys do."""
+        self.app.push_screen(HelpDialog(*self._look))
+
+    # The log's filter
+
+    def action_filter(self) -> None:
+        """Type words that log lines must have."""
+        self.add_class("filtering")
+        box = self.query_one("#filter", Input)
+        box.value = self.query_one(LogPane).filter
+        box.focus()
+
+    @on(Input.Changed, "#filter")
+    def _filter_as_typed(self, event: Input.Changed) -> None:
+        if self.has_class("filtering"):
+            self.query_one(LogPane).filter = clean(event.value, 100)
+
+    @on(Input.Submitted, "#filter")
+    def _filter_done(self, event: Input.Submitted) -> None:
+        self._end_filter(clean(event.value, 100))
+
+    def _end_filter(self, text: str) -> None:
+        self.remove_class("filtering")
+        log = self.query_one(LogPane)
+        log.filter = text
+        log.focus()
+
+    # The next batch size
+
+    def action_choose(self, direction: int) -> None:
+        """Double or halve the next batch size."""
+        if self._view is not None and self._view.batch.size is not None:
+            now = self._choice if self._choice is not None else self._view.batch.size
+            self._choose(stepped(now, direction, self._view.batch.train_samples))
+
+    def action_type_batch(self) -> None:
+        """Type the next batch size."""
+        if self._view is not None and self._view.batch.size is not None:
+            start = self._choice or self._view.batch.size
+            dialog = BatchDialog(*self._look, start, self._view.batch.train_samples)
+            self.app.push_screen(dialog, self._typed)
+
+    def _typed(self, size: int | None) -> None:
+        if size is not None:
+            self._choose(size)
+
+    def _choose(self, size: int | None) -> None:
+        if self._view is not None and size == self._view.batch.size:
+            size = None
+        self._choice = size
+        for pane in self.query(Pane):
+            pane.choice = size
+
+    # Leaving
+
+    def action_leave(self) -> None:
+        """Ask whether to detach or to stop; with nothing alive, leave at once."""
+        if self._newest is None or not self._newest.status.alive:
+            self.app.exit(0)
+            return
+        self.app.push_screen(LeaveDialog(*self._look, self._newest.run), self._leave)
+
+    def _leave(self, choice: str | None) -> None:
+        if choice == DETACH:
+            self.app.exit(0)
+        elif choice is not None:
+            self.run_worker(lambda: self._ask_to_stop(), thread=True, exclusive=True)
+
+    def _ask_to_stop(self) -> None:
+        try:
+            answer = self._stop(False)
+        except Exception as error:  # whatever the supervisor's socket may raise is one line
+            answer = str(error)
+        self.app.call_from_thread(self._answered, answer)
+
+    def _answered(self, answer: str) -> None:
+        self.query_one(HeaderPane).message = clean(answer, 120)

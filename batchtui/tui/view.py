@@ -1,0 +1,217 @@
+"""The view: everything the screen shows, frozen, made in the feed's thread.
+
+Times in seconds, sizes in bytes, shares as fractions; None is "not measured". Texts have passed
+`batchtui.text.clean`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from batchtui.records import Status
+
+
+@dataclass(frozen=True, slots=True)
+class Points:
+    """A curve: x ascending, and the lowest, highest and mean value of what a point stands for.
+
+    A mean of None is a gap.
+    """
+
+    x: tuple[float, ...] = ()
+    low: tuple[float | None, ...] = ()
+    high: tuple[float | None, ...] = ()
+    mean: tuple[float | None, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The stretch of an x axis that a chart shows, and the words at its ends."""
+
+    start: float = 0.0
+    end: float = 1.0
+    left: str = ""
+    right: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the training is."""
+
+    epoch: int | None = None
+    epochs: int | None = None
+    step: int | None = None
+    batch_size: int | None = None
+    fraction: float | None = None
+    remaining_s: float | None = None
+    elapsed_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Warning:
+    """Memory that runs out: `level` is warning or critical, `text` says what and how full."""
+
+    level: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class CpuView:
+    """The processor: fractions of one core each, except `worker_cores`."""
+
+    average: float | None = None
+    cores: tuple[float, ...] = ()
+    load: float | None = None
+    iowait: float | None = None
+    worker_cores: float | None = None
+    worker_processes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A named share of a whole; `role` picks its look.
+
+    `shown` is the number to print where it is not the part's own size, as for memory that is
+    held *up to* an edge.
+    """
+
+    label: str
+    value: float
+    share: float | None
+    role: str
+    shown: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Stacked areas over time: each layer lies upon the one before; `full` is the top edge."""
+
+    window: Window = field(default_factory=Window)
+    layers: tuple[tuple[str, Points], ...] = ()  # (role, points)
+    full: float | None = None
+    limit: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GpuRow:
+    """One of several GPUs or MIG slices."""
+
+    label: str
+    used: int | None = None
+    total: int | None = None
+    level: str | None = None
+    utilization: float | None = None
+    temperature_c: float | None = None
+    power_w: float | None = None
+    ours: bool = False  # whether the worker computes on it
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryView:
+    """The memory that the batch size has to fit into: one GPU's, or the worker's own."""
+
+    title: str = "Memory"
+    note: str = ""  # why it is not a GPU's, or what limits it
+    used: int | None = None
+    total: int | None = None
+    limit: int | None = None  # where this run counts memory as full
+    level: str | None = None
+    parts: tuple[Part, ...] = ()
+    facts: tuple[tuple[str, str], ...] = ()
+    sensors: str = ""  # compute, temperature, power
+    history: History = field(default_factory=History)
+    gpus: tuple[GpuRow, ...] = ()  # filled where there is more than one
+
+
+@dataclass(frozen=True, slots=True)
+class StepsView:
+    """How long steps take, and what they are made of."""
+
+    points: Points = field(default_factory=Points)
+    window: Window = field(default_factory=Window)
+    p50: float | None = None
+    p95: float | None = None
+    now: float | None = None
+    ceiling: float | None = None  # draw no higher than this; what is above is marked
+    highest: float | None = None
+    samples_per_s: float | None = None
+    parts: tuple[Part, ...] = ()
+    reason: str | None = None  # why there is nothing to draw
+
+
+@dataclass(frozen=True, slots=True)
+class LossView:
+    """The loss, its variance within a batch, and what was reached on the held-out split."""
+
+    loss: Points = field(default_factory=Points)
+    variance: Points = field(default_factory=Points)
+    window: Window = field(default_factory=Window)
+    log: bool = False
+    latest: float | None = None
+    latest_variance: float | None = None
+    trend_free: float | None = None  # V
+    ratio: float | None = None  # R
+    noise_reason: str | None = None  # why there is no V, or no ratio
+    dynamics: bool = False  # R stays above 2: not sampling noise
+    accuracy: float | None = None
+    best_accuracy: float | None = None
+    best_epoch: int | None = None
+    evaluation_reason: str | None = None
+    nonfinite: int = 0
+    alarm: str | None = None  # NaN, spikes
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """A line of the worker's output, or something that happened to the run."""
+
+    number: int  # counts from the first line read; the line of a number may grow at its end
+    text: str
+    level: str = "info"  # info, warning, error
+    time: float | None = None
+    event: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LogView:
+    """The end of the log; `skipped` says what was not read, because it came too fast."""
+
+    lines: tuple[LogLine, ...] = ()
+    skipped: str | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BatchView:
+    """What the advisor knows about the batch size."""
+
+    size: int | None = None  # per process and micro-batch
+    global_size: int | None = None
+    train_samples: int | None = None
+    variance: float | None = None  # pooled s² of per-sample losses
+    variance_reason: str | None = None
+    headroom: int | None = None  # bytes from what is used now to the limit
+    samples_per_s: float | None = None
+    alive: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """One look at a run. Views compare by identity: each is a new one."""
+
+    taken: float
+    run: str
+    status: Status
+    word: str  # the status as shown: training, evaluating, starting, …
+    detail: str | None = None  # what it is doing meanwhile, or why it ended
+    trouble: str | None = None  # why this look is incomplete
+    warning: Warning | None = None
+    progress: Progress = field(default_factory=Progress)
+    cpu: CpuView = field(default_factory=CpuView)
+    memory: MemoryView = field(default_factory=MemoryView)
+    steps: StepsView = field(default_factory=StepsView)
+    loss: LossView = field(default_factory=LossView)
+    log: LogView = field(default_factory=LogView)
+    batch: BatchView = field(default_factory=BatchView)

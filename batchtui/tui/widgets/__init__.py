@@ -1,0 +1,1 @@
+"""What panes are made of: a canvas of cells, braille dots, charts and bars."""

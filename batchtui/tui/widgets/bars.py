@@ -1,0 +1,103 @@
+"""Bars: a thin one with a remainder, one of several parts, and stacked areas over time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from batchtui.tui.view import History, Part
+from batchtui.tui.widgets.braille import reduce_columns
+from batchtui.tui.widgets.canvas import Canvas
+
+EIGHTHS = " ▁▂▃▄▅▆▇█"
+ROLE_LOOKS = {
+    "a": "sky", "b": "green", "c": "yellow", "d": "orange", "other": "purple", "rest": "dim",
+}  # fmt: skip
+ROLE_SHADES = {"a": "█", "b": "▓", "c": "░", "d": "▚", "other": "▒", "rest": "·"}
+
+
+def level_look(fraction: float | None) -> str:
+    """Return the look of how full something is: from 60 % on amber, from 85 % on red."""
+    if fraction is None:
+        return "dim"
+    return "red" if fraction >= 0.85 else "orange" if fraction >= 0.6 else "green"
+
+
+def draw_bar(canvas: Canvas, x: int, y: int, width: int, fraction: float | None, look: str) -> None:
+    """Draw `━━━━╸────`, to half a cell."""
+    if width < 1:
+        return
+    halves = 0 if fraction is None else round(max(0.0, min(1.0, fraction)) * 2 * width)
+    canvas.put(x, y, "─" * width, "faint")
+    canvas.put(x, y, "━" * (halves // 2) + "╸" * (halves % 2), look)
+
+
+def spans(parts: Sequence[Part], whole: float, width: int) -> list[tuple[Part, int, int]]:
+    """Return (part, first cell, cells) of parts laid end to end over `width` cells."""
+    result, done, start = [], 0.0, 0
+    for part in parts:
+        done += max(0.0, part.value)
+        end = min(width, round(done / whole * width)) if whole > 0 else 0
+        result.append((part, start, end - start))
+        start = end
+    return result
+
+
+def draw_parts(
+    canvas: Canvas, x: int, y: int, width: int, rows: int, parts: Sequence[Part], whole: float
+) -> int:
+    """Draw parts as one thick bar of `rows` rows; return the cells they fill."""
+    filled = 0
+    for part, start, cells in spans(parts, whole, width):
+        for row in range(rows):
+            canvas.put(x + start, y + row, shade(canvas, part.role) * cells, ROLE_LOOKS[part.role])
+        filled = start + cells
+    return filled
+
+
+def shade(canvas: Canvas, role: str) -> str:
+    """Return the block that stands for a part: without colours, shades tell parts apart."""
+    return "█" if canvas.colour else ROLE_SHADES[role]
+
+
+def draw_history(canvas: Canvas, x: int, y: int, width: int, height: int, history: History) -> None:
+    """Draw layers stacked upon each other over time, in eighths of a cell, and a limit line."""
+    full = history.full
+    if width < 1 or height < 1 or not full:
+        return
+    window = history.window
+    layers = [
+        (role, reduce_columns(points, window.start, window.end, width).line)
+        for role, points in history.layers
+    ]
+    limit_row = None
+    if history.limit:
+        limit_row = height - 1 - min(height - 1, int(history.limit / full * height))
+        canvas.put(x, y + limit_row, "╌" * width, "red")
+    for column in range(width):
+        base, total = 0, 0.0
+        for role, line in layers:
+            value = line[column]
+            if value is None:
+                continue
+            total += max(0.0, value)
+            top = min(8 * height, round(total / full * 8 * height))
+            _stack(canvas, x + column, y, height, base, top, role)
+            base = max(base, top)
+
+
+def _stack(canvas: Canvas, x: int, y: int, height: int, base: int, top: int, role: str) -> None:
+    """Fill eighths `base`…`top` of a column; a cell shared with the layer below keeps both."""
+    look = ROLE_LOOKS[role]
+    for cell in range(base // 8, -(-top // 8)):
+        row = y + height - 1 - cell
+        lower, upper = max(0, base - 8 * cell), min(8, top - 8 * cell)
+        if upper <= lower:
+            continue
+        if lower == 0:
+            canvas.put(x, row, shade(canvas, role) if upper == 8 else EIGHTHS[upper], look)
+        elif not canvas.colour:
+            if lower < 4:
+                canvas.put(x, row, shade(canvas, role), look)
+        else:
+            below = canvas.look(x, row).partition("/")[0]
+            canvas.put(x, row, EIGHTHS[lower], f"{below}/{look}")

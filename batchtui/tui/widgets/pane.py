@@ -1,0 +1,115 @@
+"""A pane: draws its part of the view on a canvas and sends only the stretches that changed."""
+
+from __future__ import annotations
+
+from textual.geometry import Region, Size
+from textual.reactive import reactive
+from textual.strip import Strip
+from textual.widget import Widget
+
+from batchtui.tui.palette import BACKGROUND, Palette
+from batchtui.tui.view import View
+from batchtui.tui.widgets.canvas import Canvas
+
+LEVEL_LOOKS = {"warning": "warn", "critical": "bad"}
+LEVEL_GLYPHS = {"warning": "▲", "critical": "‼"}
+
+
+class Pane(Widget, can_focus=True):
+    """Base of all panes. A pane computes nothing: numbers come with the view."""
+
+    view: reactive[View | None] = reactive(None, repaint=False)
+    choice: reactive[int | None] = reactive(None, repaint=False)  # the next batch size
+
+    framed = True
+    ground = BACKGROUND
+    title = ""
+
+    def __init__(self, palette: Palette, ascii_only: bool = False, *, id: str) -> None:
+        super().__init__(id=id)
+        self._palette = palette
+        self._ascii = ascii_only
+        self._canvas = Canvas(0, 0)
+        self._strips: list[Strip] = []
+
+    # What a pane says of itself -----------------------------------------------------------
+
+    def heading(self, view: View) -> str:
+        """Return the title in the frame."""
+        return self.title
+
+    def note(self, view: View) -> tuple[str, str]:
+        """Return the text at the frame's lower right, and its look."""
+        return "", "dim"
+
+    def level(self, view: View) -> str | None:
+        """Return warning or critical to colour the frame."""
+        return None
+
+    def draw(self, canvas: Canvas, view: View) -> None:
+        """Draw the inside; the canvas is what the frame leaves."""
+        raise NotImplementedError
+
+    # How it is drawn ----------------------------------------------------------------------
+
+    def watch_view(self) -> None:
+        self.redraw()
+
+    def watch_choice(self) -> None:
+        self.redraw()
+
+    def watch_has_focus(self, _focused: bool) -> None:
+        super().watch_has_focus(_focused)
+        self.redraw()
+
+    def on_resize(self) -> None:
+        self.redraw()
+
+    def redraw(self) -> None:
+        """Draw anew, and refresh the cells that differ."""
+        width, height = self.size
+        if not width or not height:
+            return
+        canvas = Canvas(width, height, self._palette.colour)
+        if self.view is not None:
+            self._draw_all(canvas, self.view)
+        before, self._canvas = self._canvas, canvas
+        if (before.width, before.height) != (width, height):
+            self._strips = canvas.strips(self._palette, self.ground, self._ascii)
+            self.refresh()
+            return
+        changes = list(canvas.changes(before))
+        if changes:
+            self._strips = canvas.strips(self._palette, self.ground, self._ascii)
+            self.refresh(*(Region(x, y, last - x + 1, 1) for y, x, last in changes))
+
+    def _draw_all(self, canvas: Canvas, view: View) -> None:
+        if not self.framed:
+            self.draw(canvas, view)
+            return
+        level = self.level(view)
+        look, title_look = "frame.focus" if self.has_focus else "frame", "title"
+        if self.has_focus:
+            title_look = "brand"
+        heading = self.heading(view)
+        if level is not None:
+            look = title_look = LEVEL_LOOKS[level]
+            heading = f"{LEVEL_GLYPHS[level]} {heading}"
+        note, note_look = self.note(view)
+        closed = canvas.height >= 6 and self.screen.size.height >= 20
+        canvas.frame(heading, note, look, title_look, note_look, closed)
+        inside = inner_size(canvas.width, canvas.height, closed)
+        inner = Canvas(inside.width, inside.height, canvas.colour)
+        self.draw(inner, view)
+        canvas.paste(inner, (canvas.width - inside.width) // 2, 1)
+
+    def render_line(self, y: int) -> Strip:
+        """Return a row that `redraw` has prepared."""
+        if y < len(self._strips):
+            return self._strips[y]
+        return Strip.blank(self.size.width, self.rich_style)
+
+
+def inner_size(width: int, height: int, closed: bool) -> Size:
+    """Return what a frame leaves inside; closed frames have a margin of a cell."""
+    return Size(max(0, width - (4 if closed else 2)), max(0, height - (2 if closed else 1)))
