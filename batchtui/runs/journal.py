@@ -67,6 +67,7 @@ class JournalTail:
         self._torn = b""  # what follows them
         self._skipping = False  # inside a line that is too long to keep
         self.bad_lines = 0
+        self.caught_up = False  # the last read saw all there was
         self.trouble: str | None = None  # why a journal that is there cannot be read
 
     @property
@@ -75,15 +76,17 @@ class JournalTail:
         return Position(self._file, self._line_start)
 
     def read(self, max_records: int = 5000, max_seconds: float = 0.25) -> list[Record]:
-        """Return the next records, at most so many; an empty list: nothing new for now.
+        """Return the next records, at most so many.
 
-        Stops once `max_seconds` have passed. Lines that are no record are counted in
+        Stops once `max_seconds` have passed; `caught_up` tells whether it found the end. Lines that are no record are counted in
         `bad_lines`; kinds of record that a newer writer may know are passed over.
         """
         deadline = time.monotonic() + max_seconds
         records: list[Record] = []
-        while len(records) < max_records and time.monotonic() < deadline:
+        self.caught_up = False
+        while len(records) < max_records:
             if not self._lines and not self._fill() and not self._next_file():
+                self.caught_up = True
                 break
             for _ in range(min(len(self._lines), max_records - len(records), 500)):
                 line = self._lines.popleft()
@@ -91,6 +94,8 @@ class JournalTail:
                 record = self._decode(line)
                 if record is not None:
                     records.append(record)
+            if time.monotonic() > deadline:
+                break
         return records
 
     def delete_ingested(self) -> None:

@@ -97,7 +97,7 @@ class RunReader:
         known = {name: meta[name] for name in field_names(RunSummary) if name in meta}
         known = {"run": self._run.name, "status": Status.STARTING.value, **known}
         summary = self._sound(lambda: msgspec.convert(known, RunSummary))
-        if self._abandoned(summary.status, meta):
+        if self._sound(lambda: self._abandoned(Status(summary.status), meta)):
             summary.status = Status.LOST.value
         return summary
 
@@ -121,13 +121,12 @@ class RunReader:
                 return collect([], columns, 1)
             first = max(chain[0].first, chain[0].first if first is None else first)
             stop = min(chain[-1].stop, chain[-1].stop if last is None else last + 1)
-            size = bucket_size(stop - first, width)
+            size = bucket_size(first, stop, width)
             rows: list[rollups.BucketRow] = []
             for part in chain:
                 begin, end = max(first, part.first), min(stop, part.stop)
                 if begin < end:
-                    with self._database(part.run, db) as source:
-                        rows += rollups.window(source, rollups.STEPS, columns, begin, end, size)
+                    rows += self._part(part.run, db, columns, begin, end, size)
         return collect(rows, columns, size, least=first)
 
     def lineage(self) -> list[Boundary]:
@@ -223,7 +222,7 @@ class RunReader:
             if newest is None:
                 return collect([], columns, 1)
             first = 1 if since is None else rollups.first_since(db, rollups.MACHINE, since, newest)
-            size = bucket_size(newest + 1 - first, width)
+            size = bucket_size(first, newest + 1, width)
             rows = list(rollups.window(db, table, columns, first, newest + 1, size, group))
         series = collect(rows, columns, size)
         times = [time for time in series.columns["time"].low if time is not None]  # never is
@@ -240,27 +239,39 @@ class RunReader:
             self._ancestors = ancestors(self._run, own.first)
         return [*self._ancestors, own]
 
-    @contextlib.contextmanager
-    def _database(self, run: RunDirectory, own: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    def _part(
+        self,
+        run: RunDirectory,
+        own: sqlite3.Connection,
+        columns: Sequence[str],
+        first: int,
+        stop: int,
+        size: int,
+    ) -> list[rollups.BucketRow]:
+        """Return what one run of the chain contributes to a window."""
         if run == self._run:
-            yield own
-        else:
+            return list(rollups.window(own, rollups.STEPS, columns, first, stop, size))
+        try:
             with reading(run.database) as db:
-                yield db
+                return list(rollups.window(db, rollups.STEPS, columns, first, stop, size))
+        except StoreError:
+            self._ancestors = None  # deleted meanwhile: not shown any more
+            return []
 
-    def _abandoned(self, status: str, meta: dict[str, Any]) -> bool:
-        if not Status(status).alive:
+    def _abandoned(self, status: Status, meta: dict[str, Any]) -> bool:
+        if not status.alive:
             return False
         pid = meta.get("supervisor_pid")
-        if meta.get("host") == self._host and pid is not None:
+        if pid is not None and meta.get("host") == self._host:
             return not Identity(pid, meta.get("supervisor_start"), meta.get("boot_id")).alive()
-        return self._now() - (meta.get("heartbeat") or 0.0) > HEARTBEAT_LIMIT
+        heartbeat = meta.get("heartbeat") or self._run.database.stat().st_mtime
+        return bool(self._now() - heartbeat > HEARTBEAT_LIMIT)
 
     def _sound(self, read: Callable[[], _Record]) -> _Record:
         """Turn JSON that is not what the supervisor writes into our own error."""
         try:
             return read()
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, OSError) as error:
             raise StoreError(f"{self._run.database}: damaged ({error})") from None
 
 

@@ -36,12 +36,15 @@ class Boundary:
     batch_size: int | None
 
 
-def bucket_size(span: int, width: int) -> int:
-    """Return how many keys a bucket shall hold, so that `span` keys make width to 2·width.
+def bucket_size(first: int, stop: int, width: int) -> int:
+    """Return how many keys a bucket shall hold, so that [first, stop) makes width to 2·width.
 
-    Always a power of two, so that buckets stay where they are while a run grows.
+    A power of two, and buckets begin at multiples of it: they stay where they are while a run
+    grows.
     """
-    return 1 << max(0, (span // max(1, width)).bit_length() - 1)
+    size: int = 1 << max(0, ((stop - first) // max(1, width)).bit_length() - 1)
+    too_many = (stop - 1) // size - first // size + 1 > 2 * width
+    return 2 * size if too_many else size
 
 
 def collect(rows: Iterable[BucketRow], columns: Sequence[str], size: int, least: int = 0) -> Series:
