@@ -7,6 +7,7 @@ everything), else the harmless one. Each kind of answer is noted once, in words 
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -29,8 +30,10 @@ class ValueMode(TorchDispatchMode):
     def __init__(self, notes: list[str]) -> None:
         super().__init__()
         self.notes = notes
-        self._overflow: set[int] = set()  # storages of the gradient scaler's found_inf
-        self._all: int | None = None  # storage of the last `all()`
+        # The storage of the gradient scaler's found_inf, and of the last `all()`; weak, since
+        # a freed storage's address is soon another's.
+        self._overflow: list[weakref.ref[torch.UntypedStorage]] = []
+        self._all: weakref.ref[torch.UntypedStorage] | None = None
 
     def __torch_dispatch__(
         self,
@@ -60,15 +63,15 @@ class ValueMode(TorchDispatchMode):
             return None  # a fused optimizer updates in place; not all have fake kernels
         result = func(*args, **kwargs)
         if func is _ops.all.default:
-            self._all = storage_key(result)
+            self._all = weakref.ref(storage_of(result))
         elif name == "aten::_amp_foreach_non_finite_check_and_unscale_":
-            self._overflow.add(storage_key(args[1]))
+            self._overflow.append(weakref.ref(storage_of(args[1])))
         return result
 
     def _scalar(self, func: Any, tensor: torch.Tensor) -> bool | int | float:
         if isinstance(tensor, FakeTensor) and tensor.constant is None:
-            storage = storage_key(tensor)
-            if storage in self._overflow:
+            storage = storage_of(tensor)
+            if any(known() is storage for known in self._overflow):
                 return 0.0  # no overflow: the optimizer steps
             if tensor.device.type != "cpu":
                 # What is read from the host's own counters (an optimizer's step) is no
@@ -76,7 +79,7 @@ class ValueMode(TorchDispatchMode):
                 self._note(f"a value read from the device (.item()) is {_word(tensor.dtype)}")
             if tensor.dtype == torch.bool:
                 # all() is asked of a mask to learn that there is no padding.
-                return storage == self._all
+                return self._all is not None and self._all() is storage
             return 1.0 if tensor.dtype.is_floating_point else 1
         try:
             return func(tensor)
@@ -88,10 +91,10 @@ class ValueMode(TorchDispatchMode):
             self.notes.append(text)
 
 
-def storage_key(tensor: torch.Tensor) -> int:
-    """Name a tensor's storage; equal for all its views, reused once it is freed."""
-    with torch._C.DisableTorchFunction():  # no call that a function mode should see
-        return tensor.untyped_storage()._cdata
+def storage_of(tensor: torch.Tensor) -> torch.UntypedStorage:
+    """Return a tensor's storage, the same object for all its views."""
+    with torch._C.DisableTorchFunction():  # autograd's notes are told apart by calls
+        return tensor.untyped_storage()
 
 
 def _word(dtype: torch.dtype) -> str:

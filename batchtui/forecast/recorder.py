@@ -12,7 +12,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from batchtui.forecast.answers import storage_key
+from batchtui.forecast.answers import storage_of
 from batchtui.forecast.events import ALLOCATE, FREE
 
 # cuBLAS gets its workspace at the first product a handle computes; the backward pass runs in
@@ -100,9 +100,8 @@ class Recorder(TorchDispatchMode):
         """Record the tensor's storage unless it is known or lies elsewhere."""
         if not isinstance(tensor, FakeTensor) or tensor.fake_device.type != self._kind:
             return
-        with torch._C.DisableTorchFunction():  # autograd's notes are told apart by calls
-            storage = tensor.untyped_storage()
-            key, size = storage._cdata, storage.nbytes()
+        storage = storage_of(tensor)
+        key, size = storage._cdata, storage.nbytes()
         known = self._live.get(key)
         if known is not None:
             if known[0].size == size:
@@ -116,7 +115,7 @@ class Recorder(TorchDispatchMode):
     def mark(self, tensor: torch.Tensor | None, category: str) -> None:
         """Say what the storage of `tensor` is for."""
         if isinstance(tensor, FakeTensor):
-            known = self._live.get(storage_key(tensor))
+            known = self._live.get(storage_of(tensor)._cdata)
             if known is not None and known[0].category is None:
                 known[0].category = category
 
