@@ -49,6 +49,7 @@ class Trace:
     seconds: float = 0.0
     version: int = VERSION
     peak_event: int | None = None
+    convolutional: bool = True  # whether it convolves: that takes workspaces no tensor shows
     _last: tuple[int, list[Event]] | None = field(default=None, repr=False, compare=False)
 
     def covers(self, batch_size: int) -> bool:
@@ -120,6 +121,7 @@ class Trace:
             fingerprint=values.get("fingerprint", ""),
             seconds=float(values.get("seconds", 0.0)),
             peak_event=values.get("peak_event"),
+            convolutional=bool(values.get("convolutional", True)),
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -59,26 +60,36 @@ def replay(
 def smallest_capacity(
     events: Sequence[Event],
     settings: AllocatorSettings,
+    *,
     free: Replay | None = None,
-    tolerance: int = ROUND_LARGE,
+    first: int | None = None,
+    deadline: float | None = None,
 ) -> int:
     """Find the least capacity, in bytes, with which the events do not run out of memory.
 
-    `free` is their replay without a limit, where it is known. Survival is not strictly monotone
-    in the capacity; the answer survives, and `tolerance` less did not.
+    The answer survives. Survival is not strictly monotone in the capacity: with 2 MiB less than
+    the answer the step dies, with still less it may not.
+
+    Args:
+        free: the events' replay without a limit, where it is known.
+        first: a capacity to try first; whether the answer is below it is sure even if late.
+        deadline: `time.perf_counter()` after which the bisection ends where it stands.
     """
     free = free or replay(events, settings)
     good = free.peak_reserved  # never refused, hence a replay without a limit
     bad = (free.peak_allocated - 1) // ROUND_LARGE * ROUND_LARGE
-    guess = bad + ROUND_LARGE * 8
-    while good - bad > tolerance:
-        middle = guess if bad < guess < good else (good + bad) // 2 // ROUND_LARGE * ROUND_LARGE
-        guess = 0
-        if middle <= bad:
-            break
+    guesses = [bad + 8 * ROUND_LARGE]
+    if first is not None:
+        guesses.append(first // ROUND_LARGE * ROUND_LARGE)
+    while good - bad > ROUND_LARGE:
+        middle = guesses.pop() if guesses else (good + bad) // 2 // ROUND_LARGE * ROUND_LARGE
+        if not bad < middle < good:
+            continue
         attempt = replay(events, settings, middle)
         if attempt.out_of_memory:
             bad = middle
         else:  # what it reserved at most would have done as well
             good = min(middle, attempt.peak_reserved)
+        if deadline is not None and time.perf_counter() > deadline:
+            break
     return good

@@ -1,0 +1,338 @@
+"""Forecast the memory of batch sizes that have not run: the rows of `forecast --json`.
+
+Pure Python, for the screen's key presses: `Forecaster` keeps what it computed, and stops
+refining at a deadline. `forecast` is the same in one call.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from batchtui.errors import BatchtuiError
+from batchtui.forecast import fit
+from batchtui.forecast.events import Trace, peak_by_category
+from batchtui.forecast.fit import Measured
+from batchtui.forecast.replay import Replay, replay, smallest_capacity
+from batchtui.forecast.settings import MIB, AllocatorSettings
+from batchtui.forecast.verdict import TIGHT, WILL_NOT_FIT, interval, verdict
+
+CUDA_CONTEXT = 410 * MIB  # context and loaded kernels, where nothing was measured
+# Reserved memory is jagged in the batch size: it is averaged over sizes this near.
+NEAR, NEAREST = 0.02, 6
+_PARTS = ("parameters", "gradients", "optimizer", "activations", "inputs")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What surrounds the step on its device; sizes in bytes."""
+
+    settings: AllocatorSettings = field(default_factory=AllocatorSettings)
+    overhead: int | None = None  # CUDA context, or a CPU process before its first step: measured
+    others: int = 0  # held by other processes on the device
+    loaders: int = 0  # of a CPU's limit: batches of the data loaders in /dev/shm
+    convolutional: bool | None = None  # None: as the trace says
+    low_memory: bool = False  # device cpu: malloc settings of limits.low_memory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """One row; the fields are a public format."""
+
+    batch_size: int
+    device: str
+    capacity_bytes: int | None
+    peak_bytes: int
+    low_bytes: int
+    high_bytes: int
+    reserved_bytes: int | None
+    survives_bytes: int | None
+    verdict: str
+    method: str
+    assumptions: list[str]
+    breakdown: dict[str, int | None]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the row as `forecast --json` prints it."""
+        return asdict(self)
+
+
+class Forecaster:
+    """Forecasts for one configuration on one device.
+
+    Args:
+        trace: None where the model could not be traced: a fit over `measured` is left.
+        capacity: bytes of the whole device (or of the limit on a CPU); None: unknown.
+        measured: runs of this very configuration.
+    """
+
+    def __init__(
+        self,
+        trace: Trace | None,
+        *,
+        device: str = "cuda",
+        capacity: int | None = None,
+        measured: Sequence[Measured] = (),
+        context: Context | None = None,
+    ) -> None:
+        self.trace = trace
+        self.device = device
+        self.capacity = capacity
+        self.measured = list(measured)
+        self.context = context or Context()
+        self._replays: dict[int, Replay] = {}
+        self._levels: dict[int, list[float]] = {}
+        self._survives: dict[int, int] = {}
+        self._empty: int | None = None
+
+    @property
+    def accelerator(self) -> bool:
+        return self.device != "cpu"
+
+    @property
+    def available(self) -> int | None:
+        """Bytes left for the step: the capacity without context, neighbours and loaders."""
+        if self.capacity is None:
+            return None
+        if not self.accelerator:
+            return self.capacity - self.context.others - self.context.loaders
+        overhead = CUDA_CONTEXT if self.context.overhead is None else self.context.overhead
+        return max(self.capacity - overhead - self.context.others, 0)
+
+    def row(self, batch_size: int, *, seconds: float | None = None) -> Forecast:
+        """Forecast one batch size; after `seconds` the answer is taken as fine as it is.
+
+        Raises:
+            BatchtuiError: there is neither a trace for this size nor runs to fit.
+        """
+        deadline = None if seconds is None else time.perf_counter() + seconds
+        trace = self.trace
+        if trace is not None and not trace.covers(batch_size):
+            trace = None
+        if not self.accelerator or trace is None:
+            return self._row_without_replay(trace, batch_size)
+        base = self._replay(batch_size)
+        raw = self._survives_at(batch_size, deadline)
+        level = self._level(batch_size, deadline)
+        estimate = fit.corrected(
+            lambda size: level if size == batch_size else self._level(size, deadline),
+            self.measured,
+            batch_size,
+        )
+        tensors, held = peak_by_category(trace.at(batch_size))
+        levels = self._neighbourhood(batch_size, deadline)
+        spread = max(abs(other - levels[0]) for other in levels)
+        convolutional = self.context.convolutional
+        bounds = interval(
+            estimate,
+            scaling=self._scaling(tensors),
+            spread=spread,
+            convolutional=trace.convolutional if convolutional is None else convolutional,
+        )
+        survives = raw + max(estimate.peak - level, 0.0)
+        return self._finish(
+            batch_size,
+            peak=estimate.peak,
+            low=bounds.low,
+            high=bounds.high,
+            reserved=base.peak_reserved,
+            survives=round(survives),
+            needed=survives,
+            needed_high=survives + bounds.high - estimate.peak,
+            held=held,
+            method=self._method(trace, estimate.runs),
+        )
+
+    def largest_safe(self, highest: int = 1 << 20) -> int | None:
+        """Return the largest batch size whose verdict is "fits"; None: not even one."""
+        if self.available is None:
+            return None
+
+        def fits(size: int) -> bool:
+            try:
+                return self.row(size, seconds=0.0).verdict not in (TIGHT, WILL_NOT_FIT)
+            except BatchtuiError:
+                return False
+
+        good, bad = 0, 1
+        while bad <= highest and fits(bad):
+            good, bad = bad, bad * 2
+        while bad - good > 1:
+            middle = (good + bad) // 2
+            good, bad = (middle, bad) if fits(middle) else (good, middle)
+        return good or None
+
+    # ---------------------------------------------------------------------- what it is made of
+
+    def _replay(self, batch_size: int) -> Replay:
+        if batch_size not in self._replays:
+            assert self.trace is not None
+            events = self.trace.at(batch_size)
+            self._replays[batch_size] = replay(events, self.context.settings)
+        return self._replays[batch_size]
+
+    def _level(self, batch_size: int, deadline: float | None = None) -> float:
+        """What the process reserves: the mean over the neighbourhood, within the capacity."""
+        base = self._replay(batch_size)
+        levels = self._neighbourhood(batch_size, deadline)
+        level = sum(levels) / len(levels)
+        limit = self.available
+        if limit is not None and level > limit >= base.peak_allocated:
+            return float(limit)  # squeezed, it gives back what it cached and goes on with less
+        return level
+
+    def _neighbourhood(self, batch_size: int, deadline: float | None = None) -> list[float]:
+        """Replay pairs of sizes around this one, so that their means lie on its line."""
+        if batch_size in self._levels:
+            return self._levels[batch_size]
+        assert self.trace is not None
+        levels = [float(self._replay(batch_size).peak_reserved)]
+        first, second = self.trace.batch_sizes
+        reach = min(int(batch_size * NEAR), NEAREST) if first != second else 0
+        for step in sorted({reach, reach // 2} - {0}, reverse=True):
+            if _late(deadline):
+                return levels
+            low, high = (self._replay(batch_size + side).peak_reserved for side in (-step, step))
+            levels += [(low + high) / 2] * 2
+        self._levels[batch_size] = levels
+        return levels
+
+    def _survives_at(self, batch_size: int, deadline: float | None) -> int:
+        if batch_size in self._survives:
+            return self._survives[batch_size]
+        assert self.trace is not None
+        found = smallest_capacity(
+            self.trace.at(batch_size),
+            self.context.settings,
+            free=self._replay(batch_size),
+            first=self.available,
+            deadline=deadline,
+        )
+        if not _late(deadline):
+            self._survives[batch_size] = found
+        return found
+
+    def _scaling(self, tensors: int) -> float:
+        """Fraction of the tensors' peak that would be gone with an empty batch."""
+        assert self.trace is not None
+        first, second = self.trace.batch_sizes
+        if first == second or not tensors:
+            return 1.0
+        if self._empty is None:
+            self._empty = peak_by_category(self.trace.at(0))[0]
+        return max(0.0, min(1.0, 1 - self._empty / tensors))
+
+    def _row_without_replay(self, trace: Trace | None, batch_size: int) -> Forecast:
+        """Forecast from the tensors alone (a CPU has no caching allocator), or from runs."""
+        held: dict[str, int] | None = None
+        predict = None
+        if trace is not None:
+            base = self.context.overhead or 0
+
+            def predict(size: int) -> float:
+                assert trace is not None
+                return base + peak_by_category(trace.at(size))[0]
+
+            held = peak_by_category(trace.at(batch_size))[1]
+        estimate = fit.corrected(predict, self.measured, batch_size)
+        bounds = interval(estimate, scaling=1.0, convolutional=False, traced=trace is not None)
+        return self._finish(
+            batch_size,
+            peak=estimate.peak,
+            low=bounds.low,
+            high=bounds.high,
+            reserved=None,
+            survives=None,
+            needed=estimate.peak,
+            needed_high=bounds.high,
+            held=held,
+            method=self._method(trace, estimate.runs),
+        )
+
+    def _method(self, trace: Trace | None, runs: int) -> str:
+        told = f"{runs} measured run{'s' if runs != 1 else ''}"
+        if trace is None:
+            return f"fit over {told}"
+        how = f"{trace.method}, replay" if self.accelerator else trace.method
+        return f"{how}, corrected by {told}" if runs else how
+
+    def _finish(
+        self,
+        batch_size: int,
+        *,
+        peak: float,
+        low: float,
+        high: float,
+        reserved: int | None,
+        survives: int | None,
+        needed: float,
+        needed_high: float,
+        held: dict[str, int] | None,
+        method: str,
+    ) -> Forecast:
+        killed = fit.killed_at(self.measured, self.available)
+        says = verdict(
+            needed,
+            needed_high,
+            self.available,
+            killed=killed is not None and batch_size >= killed,
+        )
+        breakdown: dict[str, int | None] = dict.fromkeys((*_PARTS, "other"))
+        if held is not None:
+            breakdown |= {part: held[part] for part in _PARTS}
+            breakdown["other"] = max(round(peak) - sum(held[part] for part in _PARTS), 0)
+        return Forecast(
+            batch_size=batch_size,
+            device=self.device,
+            capacity_bytes=self.capacity,
+            peak_bytes=round(peak),
+            low_bytes=round(low),
+            high_bytes=round(high),
+            reserved_bytes=reserved,
+            survives_bytes=survives,
+            verdict=says,
+            method=method,
+            assumptions=self._assumptions(killed),
+            breakdown=breakdown,
+        )
+
+    def _assumptions(self, killed: int | None) -> list[str]:
+        notes = list(self.trace.assumptions) if self.trace is not None else []
+        context = self.context
+        if self.accelerator and self.capacity is not None and context.overhead is None:
+            notes.append(f"{CUDA_CONTEXT // MIB} MiB of the device go to the CUDA context")
+        if context.others:
+            notes.append(f"{context.others // MIB} MiB of the device belong to other processes")
+        if context.loaders:
+            notes.append(f"{context.loaders // MIB} MiB of the limit go to the data loaders")
+        if killed is not None:
+            notes.append(f"a run at batch size {killed} ran out of memory")
+        return notes
+
+
+def forecast(
+    trace: Trace | None,
+    batch_sizes: Sequence[int],
+    *,
+    device: str = "cuda",
+    capacity: int | None = None,
+    measured: Sequence[Measured] = (),
+    others: int = 0,
+    context: Context | None = None,
+) -> list[Forecast]:
+    """Forecast several batch sizes; see `Forecaster`.
+
+    Raises:
+        BatchtuiError: nothing to forecast from.
+    """
+    context = context or Context(others=others)
+    forecaster = Forecaster(
+        trace, device=device, capacity=capacity, measured=measured, context=context
+    )
+    return [forecaster.row(size) for size in batch_sizes]
+
+
+def _late(deadline: float | None) -> bool:
+    return deadline is not None and time.perf_counter() > deadline

@@ -1,0 +1,76 @@
+"""Turn a forecast into an interval, and an interval into a verdict.
+
+The interval holds the measured peak for nine rows in ten. Its width comes from residuals of
+held-out models: what a step takes beyond its tensors (workspaces of convolutions, chosen anew
+for each size) grows with the batch, while parameters and their like are known to the byte.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from batchtui.forecast.fit import REACH, Estimate
+
+FITS, TIGHT, WILL_NOT_FIT = "fits", "tight", "will not fit"
+
+# Quantiles 5 and 95 % of measured / forecast − 1, per byte that depends on the batch size.
+CONVOLUTIONAL = (0.060, 0.070)
+OTHERS = (0.012, 0.012)
+FITTED = (0.03, 0.03)  # a line through measured runs, within its reach
+WIDEST = 0.095  # of the forecast, either side
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """Where nine of ten measured peaks lie, in bytes."""
+
+    low: float
+    high: float
+
+
+def interval(
+    estimate: Estimate,
+    *,
+    scaling: float,
+    spread: float = 0.0,
+    convolutional: bool = True,
+    traced: bool = True,
+) -> Interval:
+    """Put an interval around an estimate.
+
+    Args:
+        scaling: fraction of the peak that depends on the batch size.
+        spread: half the range, in bytes, of the replays at neighbouring batch sizes.
+        convolutional: whether the model convolves; transformers hold no such surprise.
+        traced: False for a line through measured runs.
+    """
+    peak = estimate.peak
+    if estimate.nearest == 0.0:
+        return Interval(peak * 0.99, peak * 1.01)
+    below, above = (CONVOLUTIONAL if convolutional else OTHERS) if traced else FITTED
+    below, above = below * max(scaling, 0.3), above * max(scaling, 0.3)
+    if not traced and math.isfinite(estimate.nearest):
+        stretch = max(1.0, estimate.nearest / REACH)
+        below, above = below * stretch, above * stretch
+    elif estimate.runs:
+        # A run nearby narrows what its neighbour may take, down to half.
+        narrowed = 1 - 0.5 * 0.5 ** (estimate.nearest / REACH)
+        below, above = below * narrowed, above * narrowed
+    low = peak - max(min(below * peak, WIDEST * peak), 0.0)
+    high = peak + min(max(above * peak, spread, estimate.excess), WIDEST * peak)
+    return Interval(min(low, peak - min(spread, WIDEST * peak)), high)
+
+
+def verdict(needed: float, high: float, available: float | None, *, killed: bool = False) -> str:
+    """Say whether a step that needs `needed` bytes, at most `high`, fits into `available`.
+
+    `killed`: a run at this size or a smaller one died of it.
+    """
+    if killed:
+        return WILL_NOT_FIT
+    if available is None:
+        return FITS
+    if needed > available:
+        return WILL_NOT_FIT
+    return TIGHT if high > available else FITS
