@@ -98,10 +98,7 @@ class GpuSampler:
             if self._closing:
                 self._nvml.shutdown()
                 return
-            try:
-                reading = self._nvml.read()
-            except Exception as error:  # a library's surprise must not end the thread
-                reading = Reading(status=f"NVML: {type(error).__name__}: {error}")
+            reading = self._nvml.read()
             self._newest = (self._clock(), reading)
             self._idle.set()
 

@@ -108,9 +108,9 @@ class Nvml:
                 self._enumerate(now)
             rows = tuple(self._row(card, now) for card in self._cards)
         except Refused as refused:
-            self._open, self._cards, self._status = False, [], refused.why_no_gpus
-            self._pause = self._longer(self._pause, now)
-            return Reading(status=self._status)
+            return self._refuse(refused.why_no_gpus, now)
+        except Exception as error:  # an answer of a kind that no version of pynvml gave so far
+            return self._refuse(f"NVML: {type(error).__name__}: {error}", now)
         self._pause = None
         return Reading(rows, self._status)
 
@@ -131,6 +131,12 @@ class Nvml:
                 self._funnel.ask("nvmlShutdown")
             except Refused:
                 pass  # nothing is lost by that
+
+    def _refuse(self, status: str, now: float) -> Reading:
+        """Give the session up for a while."""
+        self._open, self._cards, self._status = False, [], status
+        self._pause = self._longer(self._pause, now)
+        return Reading(status=status)
 
     # --------------------------------------------------------------------- finding cards
 
@@ -258,17 +264,12 @@ class Nvml:
 
         Asked by version: without one pynvml refuses a driver older than itself.
         """
-        ask = self._funnel.value
-        compute = ask(
-            "nvmlDeviceGetComputeRunningProcesses_v3|nvmlDeviceGetComputeRunningProcesses_v2",
-            handle,
+        forms = "nvmlDeviceGet{0}RunningProcesses_v3|nvmlDeviceGet{0}RunningProcesses_v2"
+        compute, graphics = (
+            self._funnel.value(forms.format(use), handle) for use in ("Compute", "Graphics")
         )
         if compute is None:
             return None
-        graphics = ask(
-            "nvmlDeviceGetGraphicsRunningProcesses_v3|nvmlDeviceGetGraphicsRunningProcesses_v2",
-            handle,
-        )
         users: dict[int, int | None] = {}
         for process in [*compute, *(graphics or ())]:
             used, before = size(process.usedGpuMemory), users.get(process.pid)

@@ -28,7 +28,7 @@ def counters(content: bytes, separator: bytes | None = None) -> dict[bytes, int]
     """Parse lines of a name and a number; what follows the number, and other lines, is skipped."""
     values = {}
     for line in content.splitlines():
-        name, *rest = line.split(separator, 1)
+        name, *rest = line.split(separator, 1) or (b"",)
         number = rest[0].split(None, 1)[:1] if rest else []
         if number and number[0].isdigit():
             values[name] = int(number[0])

@@ -31,7 +31,7 @@ class Driver:
         """Take the library and a folder for files; the process starts when first asked."""
         self.control = folder / "gpus.txt"
         self.stderr = folder / "stderr.txt"
-        self._environment = os.environ | environment(library, self.control)
+        self.environment = os.environ | environment(library, self.control)
         self._process: subprocess.Popen[str] | None = None
 
     def set(self, *gpus: Gpu, lines: tuple[str, ...] = ()) -> None:
@@ -45,7 +45,7 @@ class Driver:
                 self._process = subprocess.Popen(
                     [sys.executable, "-m", "tests.sampling.ask_nvml"],
                     cwd=REPOSITORY,
-                    env=self._environment,
+                    env=self.environment,
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=stderr,
