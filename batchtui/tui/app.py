@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,13 +14,16 @@ from textual.filter import LineFilter
 from textual.message import Message
 from textual.theme import Theme
 
+from batchtui.errors import BatchtuiError
 from batchtui.runs.directory import RunDirectory
 from batchtui.text import clean
 from batchtui.tui import palette
 from batchtui.tui.colourless import Colourless
+from batchtui.tui.driver.cells import CellDriver
 from batchtui.tui.feed import Feed, ViewSource
 from batchtui.tui.palette import Palette
 from batchtui.tui.screens.main import MainScreen
+from batchtui.tui.session import run_screen
 from batchtui.tui.source import RunSource
 from batchtui.tui.view import View
 from batchtui.tui.widgets.glyphs import terminal_is_ascii
@@ -51,6 +55,7 @@ class BatchtuiApp(App[int]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("d", "detach", "Detach: leave, the training goes on"),
         Binding("ctrl+c", "detach", "Detach", show=False, priority=True),
+        Binding("ctrl+l", "redraw", "Draw the screen anew", show=False, priority=True),
         Binding("ctrl+z", "suspend_process", "Suspend", show=False, priority=True),
     ]
 
@@ -78,14 +83,17 @@ class BatchtuiApp(App[int]):
         ascii_only: bool | None = None,
     ) -> None:
         """Take a source of views, a way to stop the run, and seconds between looks."""
-        super().__init__()
+        # Of use only on a terminal: elsewhere, in tests, Textual takes its headless driver.
+        super().__init__(driver_class=CellDriver)
         self.animation_level = "none"
         self.colour = not os.environ.get("NO_COLOR") if colour is None else colour
-        ascii_only = terminal_is_ascii() if ascii_only is None else ascii_only
+        self.ascii_only = terminal_is_ascii() if ascii_only is None else ascii_only
         self.register_theme(_THEME)
         self.theme = _THEME.name
+        self.crash: BaseException | None = None
+        self._running_loop: asyncio.AbstractEventLoop | None = None
         self._every = max(0.1, refresh)
-        self._main = MainScreen(Palette(self.colour), ascii_only, stop)
+        self._main = MainScreen(Palette(self.colour), self.ascii_only, stop)
         self._feed = Feed(
             source,
             lambda view: self._tell(self.Seen(view)),
@@ -96,9 +104,14 @@ class BatchtuiApp(App[int]):
         self.post_message(message)
 
     def on_mount(self) -> None:
+        self._running_loop = asyncio.get_running_loop()
         self.push_screen(self._main)
         self._feed.start()
         self.set_interval(self._every, self._feed.request)
+
+    def on_resize(self) -> None:
+        # What a terminal shows after a change of its size, only the terminal knows.
+        self.action_redraw()
 
     def on_unmount(self) -> None:
         self._feed.stop()
@@ -113,14 +126,37 @@ class BatchtuiApp(App[int]):
         """Replace Textual's greys by no colour at all where none is wanted."""
         return super().get_line_filters() if self.colour else [Colourless()]
 
+    def action_redraw(self) -> None:
+        """Send the whole screen again, in case something else wrote on the terminal."""
+        driver = self._driver
+        if isinstance(driver, CellDriver):
+            driver.redraw()
+
+    # Ways out ------------------------------------------------------------------------------
+
+    def leave_from_signal(self, code: int) -> None:
+        """Leave with an exit code; to be called from a signal handler."""
+        loop = self._running_loop
+        if loop is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(self.exit, code)
+
+    def _handle_exception(self, error: Exception) -> None:
+        self.crash = self.crash or error
+        super()._handle_exception(error)
+
+    def _print_error_renderables(self) -> None:
+        # Textual would print the whole traceback with all variables; `run_screen` says it in a
+        # line and writes the story to a file.
+        self._exit_renderables.clear()
+
     def action_detach(self) -> None:
         """Leave; the training goes on."""
         self.exit(0)
 
 
 def _one_line(error: Exception) -> str:
-    text = clean(str(error)) or type(error).__name__
-    return text if isinstance(error, OSError | ValueError) else f"{text}"
+    text = clean(str(error), 200)
+    return text if isinstance(error, BatchtuiError) else f"{type(error).__name__}: {text}"
 
 
 def run_app(
@@ -131,5 +167,4 @@ def run_app(
     stop: Callable[[bool], str],
 ) -> int:
     """Show a run until the user leaves; return the exit code."""
-    app = BatchtuiApp(RunSource(run), stop, refresh=refresh)
-    return app.run() or 0
+    return run_screen(BatchtuiApp(RunSource(run), stop, refresh=refresh), crash_folder=run.path)

@@ -43,7 +43,7 @@ class Feed:
         """Ask for a new view; while one is being read, any number of requests are one."""
         self._wanted.set()
 
-    def stop(self, timeout: float = 1.0) -> None:
+    def stop(self, timeout: float = 0.2) -> None:
         """End the thread; a read that hangs is left behind."""
         self._ended.set()
         self._wanted.set()

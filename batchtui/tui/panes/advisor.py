@@ -43,10 +43,7 @@ class AdvisorPane(Pane):
     def _rows(self, batch: BatchView, chosen: int | None) -> list[tuple[str, str, str]]:
         """Return (label, now, forecast at the chosen size)."""
         missing = units.MISSING if chosen is not None else ""
-        headroom = (
-            units.gib(batch.headroom) + " free" if batch.headroom is not None else (units.MISSING)
-        )
-        rows = [("memory", headroom, missing)]
+        rows = [("headroom", units.gib(batch.headroom), missing)]
         if batch.variance is None:
             rows.append(("loss noise", f"{units.MISSING} ({batch.variance_reason})", ""))
         else:

@@ -45,7 +45,9 @@ class HeaderPane(Pane, can_focus=False):
         x = canvas.put(1, 0, "◆ ", "brand")
         if width >= 100:
             x = canvas.put(x, 0, "batchtui ", "brand")
-        x = canvas.put(x, 0, view.run, "strong", end=max(x + 8, min(x + 32, width // 3))) + 2
+        # The name gives way to the status, the numbers at the right and the epoch.
+        room = width - x - glyphs.width(view.word) - 31
+        x = canvas.put(x, 0, glyphs.clip(view.run, max(8, min(32, room))), "strong") + 2
         glyph, look = STATES[view.status]
         x = canvas.put(x, 0, f"{glyph} {view.word}", look) + 2
         if self.paused:

@@ -48,6 +48,16 @@ def width(text: str) -> int:
     return len(text) if is_narrow(text) else cell_len(text)
 
 
+def clip(text: str, cells: int) -> str:
+    """Return a text that fits into so many cells; what is cut ends in `…`."""
+    if width(text) <= cells:
+        return text
+    kept = text[: max(0, cells - 1)]
+    while width(kept) > max(0, cells - 1):
+        kept = kept[:-1]
+    return kept + "…" if cells > 0 else ""
+
+
 def to_ascii(text: str) -> str:
     """Replace each character by an ASCII one of the same width."""
     if text.isascii():

@@ -1,0 +1,107 @@
+"""The thread that writes to the terminal, and the only one that a stalled terminal stops."""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+import time
+from collections.abc import Callable
+
+_SETTLE = 0.004  # seconds in which the writes of one frame come together
+_CHUNK = 4096  # bytes
+ACKNOWLEDGE_TIMEOUT = 10.0  # seconds; an answer that got lost must not end the picture
+
+
+class Output(threading.Thread):
+    """Takes the newest bytes whenever the terminal has room, `gap` seconds apart.
+
+    `take` returns what there is to send now. What it says of later frames it can leave out of
+    this one: it is asked again.
+    """
+
+    def __init__(self, descriptor: int, take: Callable[[], bytes], gap: float) -> None:
+        super().__init__(daemon=True, name="batchtui-output")
+        self._descriptor, self._take, self._gap = descriptor, take, gap
+        self._wanted = threading.Event()
+        self._idle = threading.Event()
+        self._idle.set()
+        self._ended = False
+        self._urgent_until = 0.0
+        self._acknowledged = threading.Event()
+        self._acknowledged.set()
+        self.bytes_sent = 0
+
+    # From the event loop; none of these waits.
+
+    def want(self) -> None:
+        """Say that there is something to send."""
+        self._idle.clear()
+        self._wanted.set()
+
+    def hurry(self) -> None:
+        """Send the next frames without a gap: a key was pressed."""
+        self._urgent_until = time.monotonic() + 0.3
+
+    def expect_acknowledgement(self) -> None:
+        """Hold further frames until the terminal has answered. Called by `take`."""
+        self._acknowledged.clear()
+
+    def acknowledge(self) -> None:
+        """Take note that the terminal has shown what was sent."""
+        self._acknowledged.set()
+
+    def await_acknowledgement(self, timeout: float) -> None:
+        """Wait for the answer to the last frame."""
+        self._acknowledged.wait(timeout)
+
+    def end(self, timeout: float) -> None:
+        """Send what is left if the terminal takes it in time, and end."""
+        self._idle.wait(timeout)
+        self._ended = True
+        self._acknowledged.set()
+        self._wanted.set()
+        self.join(timeout)
+
+    # In this thread.
+
+    def run(self) -> None:
+        last = 0.0
+        while not self._ended:
+            self._wanted.wait()
+            self._settle(last)
+            self._acknowledged.wait(ACKNOWLEDGE_TIMEOUT)
+            self._acknowledged.set()
+            self._wanted.clear()
+            data = self._take()
+            if data:
+                last = time.monotonic()
+                if not self._send(data):
+                    self._idle.set()
+                    return
+            if not self._wanted.is_set():
+                self._idle.set()
+
+    def _settle(self, last: float) -> None:
+        """Wait for the frame to be complete, and out the gap unless somebody types."""
+        until = last + self._gap
+        time.sleep(_SETTLE)
+        while not self._ended:
+            now = time.monotonic()
+            if now >= until or now < self._urgent_until:
+                return
+            time.sleep(min(0.02, until - now))
+
+    def _send(self, data: bytes) -> bool:
+        rest = memoryview(data)
+        while rest:
+            try:
+                select.select([], [self._descriptor], [])
+                written = os.write(self._descriptor, rest[:_CHUNK])
+            except BlockingIOError:
+                continue
+            except (OSError, ValueError):
+                return False  # the terminal is gone; SIGHUP ends the program
+            self.bytes_sent += written
+            rest = rest[written:]
+        return True
