@@ -161,7 +161,9 @@ def _config_parser() -> argparse.ArgumentParser:
 
 def _add_config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", type=Path, metavar="CONFIG", help="a YAML file")
-    parser.add_argument("--batch-size", metavar="N", help="short for --set dataloaders.batch_size=N")
+    parser.add_argument(
+        "--batch-size", metavar="N", help="short for --set dataloaders.batch_size=N"
+    )
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="set a key; repeatable"
     )
@@ -182,7 +184,11 @@ def _add_screen(parser: argparse.ArgumentParser) -> None:
         "--plain", action="store_true", help="one line an interval, no escape codes"
     )
     parser.add_argument(
-        "--refresh", type=_interval, default=None, metavar="SECONDS", help="time between two updates"
+        "--refresh",
+        type=_interval,
+        default=None,
+        metavar="SECONDS",
+        help="time between two updates",
     )
 
 

@@ -177,7 +177,7 @@ class WorkerError:
 class GpuSample:
     """One GPU (or MIG slice) as NVML sees it. A sensor that fails costs its field alone."""
 
-    index: int
+    index: int  # NVML's; a MIG slice has 100 × (card + 1) + slice
     uuid: str | None = None
     name: str | None = None
     used: int | None = None

@@ -73,8 +73,10 @@ def short_count(value: float | None) -> str:
     for limit, divisor, suffix in ((999.5, 1, ""), (999_500, 1e3, "k"), (999.5e6, 1e6, "M")):
         if abs(value) < limit:
             scaled = value / divisor
-            return f"{scaled:.0f}{suffix}" if not suffix or abs(scaled) >= 99.95 else (
-                f"{scaled:.1f}{suffix}"
+            return (
+                f"{scaled:.0f}{suffix}"
+                if not suffix or abs(scaled) >= 99.95
+                else (f"{scaled:.1f}{suffix}")
             )
     return f"{value / 1e9:.1f}G"
 

@@ -20,6 +20,7 @@ from batchtui.errors import BatchtuiError
 from batchtui.records import LaunchSpec, Status
 from batchtui.runs.directory import RunDirectory, create_run, list_runs
 from batchtui.runs.reader import RunReader
+from batchtui.supervise.account import read_account
 from batchtui.supervise.control import is_supervised
 from batchtui.supervise.daemon import launch
 from batchtui.supervise.recover import recover
@@ -104,7 +105,7 @@ def settle(run: RunDirectory) -> int:
 
 def refused(run: RunDirectory) -> int:
     """Report a run that its worker refused to start, and remove it; 0 if it is none."""
-    error = run.read_error()
+    error = read_account(run)
     if error is None or not error.type.endswith("ConfigError"):
         return 0
     print(f"batchtui: {error.message}", file=sys.stderr)

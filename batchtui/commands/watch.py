@@ -10,6 +10,7 @@ from batchtui.commands.start import Overrides, asker, refused, start_or_find
 from batchtui.records import Status
 from batchtui.runs.directory import RunDirectory, find_run
 from batchtui.runs.reader import RunReader
+from batchtui.supervise.account import read_account
 from batchtui.supervise.recover import recover_if_abandoned
 
 _EXIT_CODES = {Status.FAILED: 1, Status.LOST: 1, Status.OUT_OF_MEMORY: 3}
@@ -70,7 +71,7 @@ def _show(run: RunDirectory, root: Path, *, plain: bool, refresh: float | None) 
 
 def refused_config(run: RunDirectory) -> bool:
     """Whether the worker refused the configuration, which `refused` reports by itself."""
-    error = run.read_error()
+    error = read_account(run)
     return error is not None and error.type.endswith("ConfigError")
 
 

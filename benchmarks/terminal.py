@@ -1,0 +1,203 @@
+"""What the screen costs a connection and a machine, beside what one would keep open instead.
+
+First frame, processor time, memory and bytes a second at 120x40: batchtui on a live run with eight
+simulated GPUs, a Textual program that does nothing, nvitop and btop. Each runs alone in a pty that
+is read as fast as it writes. `python -m benchmarks.terminal [--seconds 30] [--json]`
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import json
+import os
+import pty
+import select
+import shutil
+import signal
+import statistics
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pyte
+
+from benchmarks.live_run import live_run
+from tests.nvml.build import compile_library, environment
+
+ROWS, COLUMNS = 40, 120
+_BARE = """
+from textual.app import App
+from textual.widgets import Static
+class Bare(App):
+    def compose(self):
+        yield Static("ready")
+Bare().run()
+"""
+# Beside the program's own start nothing may run; the screen has settled after this.
+_SETTLE_S = 6.0
+_FIRST_FRAME_ROUNDS = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A command, and a text that stands on its first complete screen."""
+
+    name: str
+    command: list[str]
+    marker: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a program cost over the time it was watched."""
+
+    cpu_percent: float  # of one core
+    memory_mib: float  # resident, at the end
+    bytes_per_s: float
+
+
+@contextmanager
+def terminal(command: list[str], extra: dict[str, str]) -> Iterator[tuple[int, psutil.Process]]:
+    """Run a command in a pty of its own; yield the terminal's side and the process."""
+    pid, descriptor = pty.fork()
+    if pid == 0:
+        os.environ.update(extra, TERM="xterm-256color", COLORTERM="truecolor", LANG="C.UTF-8")
+        os.execvp(command[0], command)
+    fcntl.ioctl(descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
+    try:
+        yield descriptor, psutil.Process(pid)
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        os.close(descriptor)
+
+
+def first_frame(program: Program, extra: dict[str, str]) -> float:
+    """Return the seconds from the start of a program until its marker is on the screen."""
+    screen = pyte.Screen(COLUMNS, ROWS)
+    stream = pyte.ByteStream(screen)
+    started = time.perf_counter()
+    with terminal(program.command, extra) as (descriptor, _):
+        while time.perf_counter() - started < 20:
+            if not select.select([descriptor], [], [], 0.5)[0]:
+                continue
+            raw = os.read(descriptor, 1 << 16)
+            now = time.perf_counter()
+            stream.feed(raw)
+            if program.marker in "\n".join(screen.display):
+                return now - started
+    raise RuntimeError(f"{program.name} never showed {program.marker!r}")
+
+
+def cost(program: Program, extra: dict[str, str], seconds: float) -> Cost:
+    """Watch a program that has settled for a while."""
+    with terminal(program.command, extra) as (descriptor, process):
+        _drain(descriptor, _SETTLE_S)
+        before = _cpu(process)
+        started = time.perf_counter()
+        received = _drain(descriptor, seconds)
+        elapsed = time.perf_counter() - started
+        used = _cpu(process) - before
+        memory = process.memory_info().rss
+    return Cost(100 * used / elapsed, memory / 2**20, received / elapsed)
+
+
+def _drain(descriptor: int, seconds: float) -> int:
+    """Read whatever comes for a while; return the number of bytes."""
+    received = 0
+    deadline = time.perf_counter() + seconds
+    while (left := deadline - time.perf_counter()) > 0:
+        if select.select([descriptor], [], [], left)[0]:
+            received += len(os.read(descriptor, 1 << 16))
+    return received
+
+
+def _cpu(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=30, help="to watch each program")
+    parser.add_argument("--gpus", type=int, default=8)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        here = Path(folder)
+        extra = environment(compile_library(here / "nvml"), here / "nvml" / "gpus.txt")
+        words = ["--gpus", str(options.gpus), "--animate"]
+        cards = subprocess.Popen(
+            [sys.executable, "-m", "tests.nvml.build", str(here / "nvml"), *words],
+            stdout=subprocess.DEVNULL,
+        )
+        try:
+            with live_run(here / "runs", extra) as run:
+                report = measure(run, here / "runs", extra, options.seconds)
+        finally:
+            cards.kill()
+            cards.wait()
+    if options.json:
+        print(json.dumps(report))
+    else:
+        _print(report)
+    return 0
+
+
+def measure(run: str, root: Path, extra: dict[str, str], seconds: float) -> dict[str, object]:
+    """Measure all programs in one go, first frames interleaved."""
+    attach = [sys.executable, "-m", "batchtui", "attach", run, "--runs", str(root)]
+    ours = Program("batchtui", attach, "Step time")
+    bare = Program("bare Textual", [sys.executable, "-c", _BARE], "ready")
+    slow = Program("batchtui --refresh 5", [*attach, "--refresh", "5"], "Step time")
+    peers = []
+    if path := shutil.which("nvitop") or shutil.which("nvitop", path=Path(sys.executable).parent):
+        peers.append(Program("nvitop", [path, "--monitor", "full"], "MEM"))
+    if path := shutil.which("btop"):
+        peers.append(Program("btop", [path, "--utf-force"], "proc"))
+    frames: dict[str, list[float]] = {"ours": [], "bare": []}
+    for _ in range(_FIRST_FRAME_ROUNDS):
+        frames["bare"].append(first_frame(bare, extra))
+        frames["ours"].append(first_frame(ours, extra))
+    mine = cost(ours, extra, seconds)
+    others = {}
+    for program in (slow, bare, *peers):
+        paid = cost(program, extra, seconds)
+        others[program.name] = {
+            "cpu_percent": paid.cpu_percent,
+            "memory_mib": paid.memory_mib,
+            "bytes_per_s": paid.bytes_per_s,
+        }
+    return {
+        "first_frame_s": statistics.median(frames["ours"]),
+        "bare_textual_s": statistics.median(frames["bare"]),
+        "cpu_percent": mine.cpu_percent,
+        "memory_mib": mine.memory_mib,
+        "bytes_per_s": mine.bytes_per_s,
+        "peers": others,
+    }
+
+
+def _print(report: dict[str, object]) -> None:
+    frame, bare = report["first_frame_s"], report["bare_textual_s"]
+    print(f"first frame  batchtui {frame:.2f} s, bare Textual {bare:.2f} s: × {frame / bare:.2f}")
+    print(f"{'':22} {'CPU %':>7} {'MiB':>6} {'bytes/s':>9}")
+    rows = {"batchtui": report, **report["peers"]}  # type: ignore[dict-item]
+    for name, row in rows.items():
+        print(
+            f"{name:22} {row['cpu_percent']:7.1f} {row['memory_mib']:6.0f} "
+            f"{row['bytes_per_s']:9.0f}"
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,49 @@
+"""A training small enough for tests: a few thousand weights, and a step as long as asked."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+import torch
+from torch import nn
+from torch.utils.data import TensorDataset
+
+
+class Net(nn.Module):
+    """One linear layer behind a pause, which stands for the work of a real model."""
+
+    def __init__(self, pause_s: float = 0.02, noise: str = "") -> None:
+        super().__init__()
+        self.layer = nn.Linear(16, 4)
+        self.pause_s = pause_s
+        self.noise = noise
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        time.sleep(self.pause_s)
+        if self.noise == "lines":
+            sys.stdout.write("a line of no use to anyone\n" * 20_000)
+        elif self.noise == "hostile":
+            hostile = b"\x1b]52;c;ZXZpbA==\x07 \x1b[2J [/] \xff\xfe 50%\r100%\r" + b"x" * 1_000_000
+            os.write(1, hostile + b"\n")
+        elif self.noise == "segfault" and self.training:
+            import ctypes
+
+            ctypes.string_at(0)
+        elif self.noise == "nan" and self.training:
+            return self.layer(inputs) * float("nan")
+        return self.layer(inputs)
+
+
+def data() -> tuple[TensorDataset, TensorDataset]:
+    """256 samples to train on and 32 held out, of 16 numbers in 4 classes."""
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(288, 16, generator=generator)
+    targets = inputs[:, :4].argmax(dim=1)
+    return TensorDataset(inputs[:256], targets[:256]), TensorDataset(inputs[256:], targets[256:])
+
+
+def broken() -> nn.Module:
+    """Raise, as a user's own code may."""
+    raise RuntimeError("the weights are on another disk")
