@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
             if refusal is not None:
                 raise StoreError(f"{path}: {refusal}")
             yield db
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # rotten text, even in SQLite's message
         raise StoreError(f"{path}: {_advice(path, error)}") from None
 
 
@@ -63,11 +64,14 @@ def _connect(path: Path) -> sqlite3.Connection:
     raise AssertionError("unreachable")
 
 
-def _advice(path: Path, error: sqlite3.Error) -> str:
-    if not path.exists():
+def _advice(path: Path, error: Exception) -> str:
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            return "not a file: move it away and start a new run"
+    except FileNotFoundError:
         return "not there: the run has not recorded anything yet"
-    if not path.is_file():
-        return "not a file: move it away and start a new run"
+    except OSError as trouble:
+        return f"cannot be opened: {trouble.strerror}"
     if "locked" in str(error):
         return "locked by another program for too long: try again"
     if isinstance(error, sqlite3.OperationalError) and "unable to open" in str(error):

@@ -78,8 +78,9 @@ class JournalTail:
     def read(self, max_records: int = 5000, max_seconds: float = 0.25) -> list[Record]:
         """Return the next records, at most so many.
 
-        Stops once `max_seconds` have passed; `caught_up` tells whether it found the end. Lines that are no record are counted in
-        `bad_lines`; kinds of record that a newer writer may know are passed over.
+        Stops once `max_seconds` have passed; `caught_up` tells whether it found the end. Lines
+        that are no record are counted in `bad_lines`; kinds of record that a newer writer may
+        know are passed over.
         """
         deadline = time.monotonic() + max_seconds
         records: list[Record] = []

@@ -15,12 +15,13 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 FANOUT = 16
 LEVELS = range(1, 8)  # the last one's buckets hold 268 million keys
 
-BucketRow = tuple[float, ...]
-"""(bucket, rows, then low, high, sum, count of each column); low and high may be None."""
+BucketRow = tuple[Any, ...]
+"""(bucket, rows, then low, high, sum and count of each column): numbers, or None for NULL."""
 
 
 @dataclass(frozen=True)

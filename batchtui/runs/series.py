@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from batchtui.runs.rollups import BucketRow
 
@@ -52,7 +53,7 @@ def collect(rows: Iterable[BucketRow], columns: Sequence[str], size: int, least:
 
     `x` is a bucket's first key; `least` the first one asked for, inside the first bucket.
     """
-    buckets: dict[int, list[float]] = {}
+    buckets: dict[int, list[Any]] = {}
     for row in rows:
         known = buckets.get(int(row[0]))
         if known is None:
@@ -75,7 +76,7 @@ def collect(rows: Iterable[BucketRow], columns: Sequence[str], size: int, least:
     )
 
 
-def _merge(known: list[float], row: BucketRow, columns: int) -> None:
+def _merge(known: list[Any], row: BucketRow, columns: int) -> None:
     known[1] += row[1]
     for at in range(2, 2 + 4 * columns, 4):
         if not row[at + 3]:
@@ -85,10 +86,15 @@ def _merge(known: list[float], row: BucketRow, columns: int) -> None:
             continue
         known[at] = min(known[at], row[at])
         known[at + 1] = max(known[at + 1], row[at + 1])
-        known[at + 2] += row[at + 2]
+        known[at + 2] = _sum(known[at + 2], row[at + 2])
         known[at + 3] += row[at + 3]
 
 
-def _mean(total: float, count: float) -> float | None:
-    mean = total / count if count else None
+def _sum(one: float | None, other: float | None) -> float | None:
+    """Add sums; None stands for ∞ − ∞, which SQLite makes a NULL."""
+    return None if one is None or other is None else one + other
+
+
+def _mean(total: float | None, count: float) -> float | None:
+    mean = total / count if count and total is not None else None
     return mean if mean is not None and math.isfinite(mean) else None

@@ -23,7 +23,6 @@ MAX_PENDING_SAMPLES = 600
 MAX_PENDING_OTHERS = 1_000
 
 _LOCK_WAIT = 0.5  # seconds; only a closing reader or a backup holds a lock against the writer
-_LEAVE_WAL_WITHIN = 3.0  # seconds
 # A value that SQLite has no type for, an integer of more than 64 bits, half a character.
 _UNSTORABLE = (sqlite3.InterfaceError, sqlite3.ProgrammingError, OverflowError, UnicodeError)
 _WAL_SIZE = 16 << 20  # bytes kept of the file after a checkpoint
@@ -55,13 +54,18 @@ class RunStore:
     read no more of a journal meanwhile, it keeps records better than this process can.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, leave_wal_within: float = 3.0) -> None:
         """Open a run.db, or create it.
+
+        Args:
+            path: the file.
+            leave_wal_within: seconds that a final close waits for readers.
 
         Raises:
             StoreError: it can't be created, or it is there and is not ours.
         """
         self._path = path
+        self._leave_wal_within = leave_wal_within
         self._pending = _Pending()
         self._written: dict[str, str] = {}  # what meta holds on disk
         self.dropped = 0  # records given up because nothing could be written for too long
@@ -114,7 +118,7 @@ class RunStore:
         if not steps:
             return
         peaks = self._pending.peaks.setdefault(rank, {})
-        peaks["step"] = steps[-1].step
+        peaks["step"] = max(step.step for step in steps)
         for name in ("allocated", "reserved", "peak"):
             values = [value for step in steps if (value := getattr(step, name)) is not None]
             if values:
@@ -251,7 +255,7 @@ class RunStore:
 
     def _leave_wal(self) -> None:
         """Make the file whole on its own, waiting for readers to finish."""
-        deadline = time.monotonic() + _LEAVE_WAL_WITHIN
+        deadline = time.monotonic() + self._leave_wal_within
         while True:
             try:
                 self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -33,8 +33,13 @@ def noisy_step(number: int, source: random.Random) -> Step:
 def start(**values: Any) -> Start:
     """Return what a worker says first."""
     given = {
-        **{"time": 1.7e9, "pid": 4242, "batch_size": 64, "global_batch_size": 64},
-        **{"train_samples": 1437, "epochs": 20, "total_samples": 28740},
+        "time": 1.7e9,
+        "pid": 4242,
+        "batch_size": 64,
+        "global_batch_size": 64,
+        "train_samples": 1437,
+        "epochs": 20,
+        "total_samples": 28740,
     }
     return Start(**(given | values))
 
@@ -42,17 +47,36 @@ def start(**values: Any) -> Start:
 def sample(time: float, gpus: int = 0, **values: Any) -> MachineSample:
     """Return a sample of a machine with that many GPUs."""
     given = {
-        **{"time": time, "cpu": 0.5, "cores": (0.25, 1.0), "load1": 1.5, "iowait": 0.0},
-        **{"memory_total": 64 << 30, "memory_available": 32 << 30, "limit_total": 32 << 30},
-        **{"limit_used": 8 << 30, "limit_source": "host", "worker_cpu": 1.9},
-        **{"worker_resident": 2 << 30, "worker_processes": 3, "shm_used": 0, "shm_total": 1 << 30},
+        "time": time,
+        "cpu": 0.5,
+        "cores": (0.25, 1.0),
+        "load1": 1.5,
+        "iowait": 0.0,
+        "memory_total": 64 << 30,
+        "memory_available": 32 << 30,
+        "limit_total": 32 << 30,
+        "limit_used": 8 << 30,
+        "limit_source": "host",
+        "worker_cpu": 1.9,
+        "worker_resident": 2 << 30,
+        "worker_processes": 3,
+        "shm_used": 0,
+        "shm_total": 1 << 30,
         "disk_free": 100 << 30,
     }
     cards = tuple(
         GpuSample(
-            **{"index": index, "uuid": f"GPU-{index}", "name": "Tesla", "used": 9 << 30},
-            **{"total": 24 << 30, "worker_used": 8 << 30, "others_used": 1 << 30},
-            **{"utilization": 0.5, "temperature_c": 60.0, "power_w": 200.5, "power_limit_w": 350.0},
+            index=index,
+            uuid=f"GPU-{index}",
+            name="Tesla",
+            used=9 << 30,
+            total=24 << 30,
+            worker_used=8 << 30,
+            others_used=1 << 30,
+            utilization=0.5,
+            temperature_c=60.0,
+            power_w=200.5,
+            power_limit_w=350.0,
         )
         for index in range(gpus)
     )

@@ -55,7 +55,7 @@ GARBAGE = [
     b'{"kind": "step", "time": 1, "step": -1, "samples": 1, "epoch": 1, "batch": 1}',
     b'{"kind": "step", "time": 1, "step": 1e30, "samples": 1, "epoch": 1, "batch": 1}',
     b'{"kind": "step", "time": 1, "step": 99999999999999999999, "samples": 1, "epoch": 1}',
-    b'{"kind": "step", "time": 1, "step": 1, "samples": 1, "epoch": 1, "batch": 18446744073709551616}',
+    b'{"kind": "step", "time": 1, "step": 1, "samples": 1, "epoch": 1, "batch": 9007199254740992}',
     b'{"kind": "step", "time": 1, "step": 1, "samples": 1, "epoch": 1, "batch": 1, "loss": "x"}',
     b'{"kind": "note", "time": 1, "message": "\xff"}',
     b'{"kind": "note", "time": 1, "message": "\\ud800"}',
