@@ -45,13 +45,14 @@ class Training:
         patience = {"tick": 0.1, "stop": 5.0, "stop_now": 1.0, "orphans": 1.0} | patience
         script = Path(__file__).parent / "host.py"
         words = [*prefix, sys.executable, str(script), str(self.run.path), json.dumps(patience)]
-        self.host = subprocess.Popen(
-            [*words, "--", *self.worker(*options)],
-            stdout=subprocess.PIPE,
-            stderr=open(self.run.supervisor_log, "ab"),
-            text=True,
-            cwd=REPOSITORY,
-        )
+        with open(self.run.supervisor_log, "ab") as log:
+            self.host = subprocess.Popen(
+                [*words, "--", *self.worker(*options)],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                cwd=REPOSITORY,
+            )
         assert self.host.stdout is not None
         return self.host.stdout.readline().strip()
 
@@ -101,9 +102,8 @@ class Training:
         for entry in os.listdir("/proc"):
             if entry.isdigit():
                 with contextlib.suppress(OSError):
-                    with open(f"/proc/{entry}/environ", "rb") as file:
-                        if mark in file.read().split(b"\0"):
-                            found.append(int(entry))
+                    if mark in Path(f"/proc/{entry}/environ").read_bytes().split(b"\0"):
+                        found.append(int(entry))
         return found
 
     def clean_up(self) -> None:

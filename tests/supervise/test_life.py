@@ -17,7 +17,8 @@ from tests.supervise.conftest import Training
 def test_a_training_that_finishes(training: Training) -> None:
     assert training.start("steps=25", "every=0.01", "nan=7") == "up"
     meta = training.end()
-    assert training.host is not None and training.host.returncode == 0
+    assert training.host is not None
+    assert training.host.returncode == 0
     assert (meta["status"], meta["cause"], meta["exit_code"]) == ("finished", None, 0)
     assert (meta["steps"], meta["samples"], meta["epoch"]) == (25, 100, 1)
     assert meta["loss"] == pytest.approx(1 / 25)
@@ -187,7 +188,8 @@ def test_one_supervisor_a_run(training: Training) -> None:
     training.until_steps(2)
     other = Training(training.run)
     assert "started before" in other.start()
-    assert other.host is not None and other.host.wait(5) == 1
+    assert other.host is not None
+    assert other.host.wait(5) == 1
     other.host.stdout.close()  # type: ignore[union-attr]
     request(training.run, {"op": "stop"})
     training.end(5)
@@ -218,7 +220,8 @@ def test_two_supervisors_at_once(training: Training) -> None:
     )
     request(training.run, {"op": "stop"})
     winner.end(5)
-    assert loser.host is not None and loser.host.wait(5) == 1
+    assert loser.host is not None
+    assert loser.host.wait(5) == 1
     other.clean_up()
 
 
@@ -228,7 +231,8 @@ def test_a_worker_that_cannot_be_started(training: Training) -> None:
     assert line == "the worker cannot be started: /no/such/python: No such file or directory"
     meta = training.end()
     assert (meta["status"], meta["cause"]) == ("failed", line)
-    assert not training.run.lock.exists() and not training.run.socket.exists()
+    assert not training.run.lock.exists()
+    assert not training.run.socket.exists()
 
 
 def test_processes_that_fork_as_fast_as_they_can(training: Training) -> None:
