@@ -30,6 +30,7 @@ class Measured:
     out_of_memory: bool = False
     capacity: int | None = None  # what its allocator could have had
     allocated: int | None = None  # most in tensors
+    whole: bool = False  # the peak counts the device's context too: nvidia-smi's view
     run: str = ""
 
 
@@ -84,10 +85,13 @@ def corrected(predict: Predict | None, runs: Sequence[Measured], batch_size: int
     carried = excess = 0.0
     for run, residual, weight in zip(runs, residuals, weights, strict=True):
         share = weight / sum(weights)
+        if run.whole:  # most of it is the context, which is the same at every size
+            carried += share * residual
+            continue
         limit = TRUSTED * predict(run.batch_size)
         scale = math.sqrt(batch_size / run.batch_size)  # half constant, half per sample
         trusted = max(-limit, min(limit, residual)) * CARRIED
-        carried += share * trusted * (scale if run.batch_size != batch_size else 1.0)
+        carried += share * trusted * scale
         excess = max(excess, residual - trusted)
     replayed = peak + carried
     same = [_measured(run) for run in runs if run.batch_size == batch_size]
