@@ -142,7 +142,7 @@ class Custody:
     def _end_leftovers(self, now: float) -> None:
         """End what outlived the worker: data loaders, ranks of torchrun, the user's own."""
         if self._leftovers is None:
-            last = _NATURAL_END_S + self._patience.orphans
+            last = _NATURAL_END_S + self._grace_of_leftovers()
             self._leftovers = Ladder(
                 [(_NATURAL_END_S, signal.SIGTERM), (last, signal.SIGKILL)], now
             )
@@ -157,6 +157,15 @@ class Custody:
             self._ledger.commit()
             tree.send(below, signal.SIGTERM)
             tree.send(below, signal.SIGCONT)
+
+    def _grace_of_leftovers(self) -> float:
+        """Return how long they may take to end, in seconds.
+
+        Where our SIGTERM has ended the worker without an answer, it may have been no more than
+        a wrapper (`launch.python: a script`), and the training be among what it left.
+        """
+        by_term = self.exit_code in (-signal.SIGTERM, 128 + signal.SIGTERM)
+        return self._patience.stop if self.asked and by_term else self._patience.orphans
 
     def _reap(self) -> None:
         """Collect the dead: the worker, and orphans that this process adopted."""

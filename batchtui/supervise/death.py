@@ -17,6 +17,8 @@ _CAUSE_LENGTH = 300  # characters
 _NEAR_FULL = 0.9  # of a limit: from here on it may well have been hit between two samples
 _LOG_LINES = 20  # of the log's end: what stands further up did not kill it
 
+_OURS = ("ConfigError", "DataError")  # their messages are whole sentences for the user
+
 _SMALLER_BATCH = (
     "lower dataloaders.batch_size; training.accumulate keeps the global batch size, "
     "training.amp: bf16 halves most activations"
@@ -113,6 +115,8 @@ def _by_our_hand(evidence: Evidence) -> Verdict | None:
 def _by_error(evidence: Evidence, error: WorkerError) -> Verdict:
     name = error.type.rpartition(".")[2]
     text = f"{name}: {error.message}" if error.message else name
+    if name in _OURS and error.message:
+        text = error.message
     verdict = _memory_death(name, error.message, evidence)
     if verdict is not None:
         return verdict

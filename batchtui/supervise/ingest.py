@@ -108,7 +108,7 @@ class Ingest:
             store.add_start(record)
             self._event(record, "started", _introduction(record), record.first_step)
         elif isinstance(record, Phase):
-            if progress.last is None:  # later ones come once an epoch, and are only shown
+            if progress.start is None:  # later ones come once an epoch, and are only shown
                 self._event(record, "phase", record.phase)
         elif isinstance(record, Evaluation):
             store.add_evaluation(record)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 Rung = tuple[float, signal.Signals]
 """Seconds after the ladder's foot, and what is sent then."""
 
-_SECOND_TERM_S = 0.3  # later than the first has been handled; two that pend at once are one
+_SECOND_TERM_S = 1.2  # the worker takes what comes within a second for an echo of the first
 
 
 def gently(grace: float) -> list[Rung]:

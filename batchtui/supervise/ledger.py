@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 from batchtui import units
 from batchtui.errors import StoreError
@@ -21,9 +23,13 @@ from batchtui.text import clean
 class Ledger:
     """The supervisor's hand on run.db."""
 
-    def __init__(self, store: RunStore) -> None:
-        """Take the store; its owner closes it through `close`."""
+    def __init__(self, store: RunStore, report: Callable[[str], None] | None = None) -> None:
+        """Take the store, to be closed through `close`, and who is told each event too.
+
+        That is supervisor.log: it remains if run.db is lost.
+        """
         self.store = store
+        self._report = report or to_stderr
         self.status = Status.STARTING
         self._failing_since: float | None = None
         self._failure = ""
@@ -52,14 +58,11 @@ class Ledger:
         step: int | None = None,
         at: float | None = None,
     ) -> None:
-        """Record an event, in supervisor.log too: that is what remains if run.db is lost.
-
-        `at` is in Unix seconds, now by default.
-        """
+        """Record an event; `at` is in Unix seconds, now by default."""
         message = clean(message)
         when = time.time() if at is None else at
         self.store.add_event(Event(time=when, level=level, kind=kind, message=message, step=step))
-        report(f"{level}: {message}")
+        self._report(f"{level}: {message}")
 
     def ended(self, verdict: Verdict, step: int | None) -> None:
         """Record how the run ended, and what may help next time."""
@@ -92,7 +95,7 @@ class Ledger:
         try:
             self.store.close(final=True)
         except StoreError as error:
-            report(f"error: {error}")
+            self._report(f"error: {error}")
             return False
         return complete
 
@@ -100,7 +103,7 @@ class Ledger:
         if self._failing_since is None:
             self._failing_since = time.monotonic()
             self._failure = str(error)
-            report(f"error: {error}")
+            self._report(f"error: {error}")
 
     def _recover(self, seconds: float) -> None:
         self._failing_since = None
@@ -114,9 +117,22 @@ class Ledger:
         )
 
 
-def report(message: str) -> None:
-    """Write a line to stderr, which is supervisor.log; it may be on a full disk."""
+def to_stderr(message: str) -> None:
+    """Write a line to stderr, which is a supervisor's supervisor.log; the disk may be full."""
     try:
-        print(time.strftime("%Y-%m-%d %H:%M:%S"), clean(message), file=sys.stderr, flush=True)
+        print(_stamped(message), file=sys.stderr, flush=True)
     except (OSError, ValueError):
         pass
+
+
+def to_file(path: Path, message: str) -> None:
+    """Append a line to supervisor.log, where somebody else's stderr is not that."""
+    try:
+        with open(path, "a", encoding="utf-8", errors="replace") as file:
+            print(_stamped(message), file=file)
+    except OSError:
+        pass
+
+
+def _stamped(message: str) -> str:
+    return f"{time.strftime('%Y-%m-%d %H:%M:%S')} {clean(message)}"

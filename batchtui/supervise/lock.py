@@ -91,6 +91,24 @@ class RunLock:
         os.close(self._descriptor)
 
 
+def claim(run: RunDirectory) -> RunLock:
+    """Lock a run that nobody has ever started.
+
+    Raises:
+        SuperviseError: another supervisor holds it, or held it before.
+    """
+    started = SuperviseError(f"{run.name} has been started before: start a new run")
+    if run.database.exists():
+        raise started
+    lock = RunLock.acquire(run)
+    if lock is None:
+        raise SuperviseError(f"{run.name}: another supervisor holds it")
+    if run.database.exists():  # it came and went while we waited
+        lock.release(finished=True)
+        raise started
+    return lock
+
+
 def is_held(run: RunDirectory) -> bool:
     """Return whether a process holds the lock of a run."""
     try:

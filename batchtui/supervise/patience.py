@@ -14,6 +14,7 @@ class Patience:
     silence_steps: float = 20.0  # … and at least so many of its slow steps (p95)
     phase: float = 600.0  # silence in everything but training steps
     stop: float = 60.0  # for the last checkpoint: then what is left is killed
-    stop_now: float = 2.0  # … when no checkpoint is wanted
-    orphans: float = 5.0  # for what the worker leaves behind to end on its own
+    stop_now: float = 3.0  # … when no checkpoint is wanted
+    orphans: float = 1.5  # for what the worker leaves behind to end when told to
+    store: float = 5.0  # for the last commit, where the first tries fail
     unkillable: float = 30.0  # for killed processes to be gone

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from batchtui.records import End, Evaluation, Phase, Record, Start, Step
+from batchtui.supervise.silence import TRAINING
 
 _WINDOW = 1000  # steps: of the quantiles of the step time
 _RATE_WINDOW = 200  # … and of the throughput
@@ -30,7 +31,7 @@ class Progress:
         if isinstance(record, Step):
             self._step(record)
         elif isinstance(record, Phase):
-            self.phase = record.phase
+            self.phase = None if record.phase == TRAINING else record.phase
         elif isinstance(record, Start):
             self.start = record
         elif isinstance(record, Evaluation):

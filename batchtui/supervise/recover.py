@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import time
+from functools import partial
 from typing import Any
 
 from batchtui.config.schema import from_dict
@@ -23,7 +24,7 @@ from batchtui.supervise import shm, tree, worker
 from batchtui.supervise.account import read_account
 from batchtui.supervise.death import Evidence, Verdict, explain
 from batchtui.supervise.ingest import Ingest
-from batchtui.supervise.ledger import Ledger
+from batchtui.supervise.ledger import Ledger, to_file
 from batchtui.supervise.lock import Owned, RunLock
 from batchtui.supervise.log import read_tail
 from batchtui.supervise.progress import Progress
@@ -81,7 +82,7 @@ def _clean_up(run: RunDirectory, owned: Owned | None, patience: float) -> bool:
             return False
         if not _await_worker(owned, grace=_GRACE_S - silence, patience=patience):
             return False
-    ledger = Ledger(RunStore(run.database))
+    ledger = Ledger(RunStore(run.database), partial(to_file, run.supervisor_log))
     ledger.status = Status.LOST
     killed = _end_leftovers(owned, ledger) if owned else False
     complete, progress = _ingest(run, ledger)

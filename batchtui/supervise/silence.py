@@ -10,6 +10,8 @@ from batchtui.records import Note, Phase, Record, Start
 from batchtui.supervise.patience import Patience
 from batchtui.units import duration
 
+TRAINING = "training"  # what a worker calls the phase in which it steps
+
 
 class Silence:
     """Measures how long the worker has said nothing. Times are the caller's monotonic seconds."""
@@ -24,7 +26,7 @@ class Silence:
         """Take note of a sign of life, and of what the worker does after it."""
         self._heard = now
         if isinstance(record, Phase):
-            self._phase = record.phase
+            self._phase = None if record.phase == TRAINING else record.phase
         elif isinstance(record, Start):
             self._phase = "before the first step"
         elif not isinstance(record, Note):

@@ -14,7 +14,6 @@ import time
 import traceback
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from batchtui.config.schema import from_dict
@@ -23,28 +22,19 @@ from batchtui.records import Status
 from batchtui.runs.directory import RunDirectory
 from batchtui.runs.identity import Identity, boot_id
 from batchtui.runs.store import RunStore
-from batchtui.sampling.machine import MachineSampler
 from batchtui.supervise import shm, worker
 from batchtui.supervise.account import read_account
 from batchtui.supervise.control import ControlServer
 from batchtui.supervise.custody import Custody
 from batchtui.supervise.death import Evidence, Verdict, explain
-from batchtui.supervise.ledger import Ledger, report
-from batchtui.supervise.lock import Owned, RunLock
+from batchtui.supervise.ledger import Ledger, to_stderr
+from batchtui.supervise.lock import Owned, claim
 from batchtui.supervise.log import LogTrimmer, open_log, read_tail
 from batchtui.supervise.patience import Patience
-from batchtui.supervise.watch import Family, Sampler, Watch
-
-SamplerFactory = Callable[[Family, Path], Sampler]
+from batchtui.supervise.watch import Family, SamplerFactory, Watch, machine_sampler
 
 _CATCH_UP_S = 0.05  # between two looks at a journal that holds more than was read
-_STORE_S = 5.0  # for the last commit, where the first tries fail
 _MAX_TRACEBACKS = 10
-
-
-def machine_sampler(family: Family, path: Path) -> Sampler:
-    """Return the sampler of this machine, which reads the process tree through `family`."""
-    return MachineSampler(roots=lambda: (), run_path=path, tree=family)
 
 
 class Supervisor:
@@ -80,7 +70,7 @@ class Supervisor:
             BatchtuiError: the run cannot be started; it is held by another, or has been started
                 before, or its worker cannot be.
         """
-        self._lock = self._take_lock()
+        self._lock = claim(self._run)
         try:
             self._ledger = Ledger(RunStore(self._run.database))
             self._describe()
@@ -103,18 +93,6 @@ class Supervisor:
         return self._finish()
 
     # ------------------------------------------------------------------------ beginning
-
-    def _take_lock(self) -> RunLock:
-        started = SuperviseError(f"{self._run.name} has been started before: start a new run")
-        if self._run.database.exists():
-            raise started
-        lock = RunLock.acquire(self._run)
-        if lock is None:
-            raise SuperviseError(f"{self._run.name}: another supervisor holds it")
-        if self._run.database.exists():
-            lock.release(finished=True)
-            raise started
-        return lock
 
     def _describe(self) -> None:
         """Write what is known before the worker is there."""
@@ -207,7 +185,7 @@ class Supervisor:
         except Exception:
             self._tracebacks += 1
             if self._tracebacks <= _MAX_TRACEBACKS:
-                report(f"error: {name} failed")
+                to_stderr(f"error: {name} failed")
                 traceback.print_exc()
 
     def _tick(self) -> None:
@@ -302,6 +280,6 @@ class Supervisor:
         self._ledger.set_status(verdict.status, verdict.cause)
         self._owned.status, self._owned.cause = verdict.status.value, verdict.cause
         self._lock.write(self._owned)
-        complete = self._ledger.close(_STORE_S) and complete
+        complete = self._ledger.close(self._patience.store) and complete
         self._control.close()
         self._lock.release(finished=complete)

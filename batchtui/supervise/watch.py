@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
+from pathlib import Path
 from typing import Protocol
 
 from batchtui.config.schema import Config
@@ -12,6 +13,7 @@ from batchtui.records import MachineSample, Record, Status
 from batchtui.runs.directory import RunDirectory
 from batchtui.runs.identity import Identity
 from batchtui.sampling.gpu import worker_gpus
+from batchtui.sampling.machine import MachineSampler
 from batchtui.sampling.processes import ProcessTree, TreeUsage
 from batchtui.supervise import worker
 from batchtui.supervise.guard import Change, Exhaustion, MemoryGuard, limit_reading
@@ -55,6 +57,14 @@ class Family:
             self.seen |= usage.pids
             self.changed = True
         return usage
+
+
+SamplerFactory = Callable[[Family, Path], Sampler]
+
+
+def machine_sampler(family: Family, path: Path) -> Sampler:
+    """Return the sampler of this machine, which reads the process tree through `family`."""
+    return MachineSampler(roots=lambda: (), run_path=path, tree=family)
 
 
 class Watch:

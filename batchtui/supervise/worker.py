@@ -65,8 +65,10 @@ def torchrun_error(run: RunDirectory) -> Path:
 def environment(spec: LaunchSpec, config: Config, run: RunDirectory) -> dict[str, str]:
     """Return the worker's environment: ours, and what launch and configuration add."""
     values = dict(os.environ)
-    # A crash in native code then leaves a traceback in worker.log.
+    # A crash in native code then leaves a traceback in worker.log, and a line that is printed is
+    # there at once: Python would hold back 8 KiB, since the log is no terminal.
     values.setdefault("PYTHONFAULTHANDLER", "1")
+    values.setdefault("PYTHONUNBUFFERED", "1")
     if config.limits.low_memory:
         values.update(_LOW_MEMORY)
     if processes(config) > 1:
@@ -86,8 +88,9 @@ def spawn(
 ) -> subprocess.Popen[bytes]:
     """Start the worker in a session of its own, its output going to the descriptor `log`.
 
-    The kernel sends it SIGTERM when the calling *thread* ends: call this from the main thread,
-    and before there is any other, since Python code runs between fork and exec.
+    The kernel sends it SIGTERM when the calling *thread* ends, and again for each other thread
+    of ours that it is handed to then. So call this from the main thread, and before there is
+    any other, since Python code runs between fork and exec.
 
     Raises:
         SuperviseError: it cannot be started; one line.

@@ -53,7 +53,7 @@ def test_a_full_disk_costs_the_training_nothing(training: Training) -> None:
 
 
 def test_a_disk_that_is_full_at_the_end_is_made_up_for_later(training: Training) -> None:
-    training.start("every=0.01", "children=1")
+    training.start("every=0.01", "children=1", store=1.0)
     training.until_steps(10)
     assert training.host is not None
     limit_files(training.host.pid, 4096)
@@ -184,7 +184,7 @@ def test_a_worker_that_goes_on_without_its_supervisor_is_killed(
 
 
 def test_both_killed(training: Training) -> None:
-    training.start("every=0.01")
+    training.start("every=0.01", "term=ignore")
     training.until_steps(5)
     pid = training.worker_pid()
     kill_supervisor(training)

@@ -83,7 +83,7 @@ def test_a_worker_that_does_not_stop_is_killed_with_all_below_it(training: Train
 
 
 def test_a_second_stop_does_not_wait_for_the_checkpoint(training: Training) -> None:
-    training.start("checkpoint=60", stop=60.0, stop_now=1.0)
+    training.start("checkpoint=60", stop=60.0)
     training.until_steps(2)
     request(training.run, {"op": "stop"})
     request(training.run, {"op": "stop"})  # the same once more changes nothing
@@ -96,7 +96,7 @@ def test_a_second_stop_does_not_wait_for_the_checkpoint(training: Training) -> N
 
 
 def test_stop_now(training: Training) -> None:
-    training.start("term=ignore", stop_now=0.4)
+    training.start("term=ignore", stop_now=1.5)
     training.until_steps(2)
     request(training.run, {"op": "stop", "now": True})
     meta = training.end(5)

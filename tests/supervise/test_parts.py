@@ -40,7 +40,7 @@ def test_the_gentle_ladder() -> None:
 
 def test_the_ladder_at_once_asks_twice() -> None:
     steps = Ladder(ladder.at_once(2.0), foot=0.0)
-    assert [steps.due(now) for now in (0.0, 0.1, 0.5, 2.0)] == [[TERM], [], [TERM], [KILL]]
+    assert [steps.due(now) for now in (0.0, 1.0, 1.3, 2.0)] == [[TERM], [], [TERM], [KILL]]
     assert Ladder(ladder.at_once(2.0), foot=0.0).due(9.0) == [TERM, TERM, KILL]
 
 
