@@ -133,7 +133,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"batchtui {__version__}")
     commands = parser.add_subparsers(
-        dest="command", required=True, metavar="COMMAND", parser_class=_Parser
+        dest="command", required=True, metavar="COMMAND", parser_class=_Parser, prog="batchtui"
     )
     added = {name: commands.add_parser(name, help=text) for name, text in _COMMANDS.items()}
     _add_config(added["start"])

@@ -18,6 +18,20 @@ from batchtui.supervise.recover import recover_if_abandoned
 from batchtui.text import clean
 
 _LOG_LINES = 10
+_META = (
+    "phase",
+    "device",
+    "device_name",
+    "world_size",
+    "accumulate",
+    "train_samples",
+    "total_samples",
+    "epochs",
+    "step_time_p95_s",
+    "exit_code",
+    "config",
+    "config_path",
+)
 _HEADER = ("run", "status", "batch", "steps", "samples/s", "peak", "loss", "age")
 
 
@@ -39,33 +53,14 @@ def show(reference: str, root: Path, *, as_json: bool) -> int:
     run = find_run(root, reference)
     recover_if_abandoned(run)
     reader = RunReader(run)
-    summary, meta = reader.summary(), reader.meta()
-    evaluations = reader.evaluations(limit=1000)
-    checkpoints = reader.checkpoints(limit=1000)
-    events = [event for _, event in reader.events(limit=1000)]
-    machine = reader.latest_machine()
     if as_json:
-        known = asdict(summary) | {
-            "phase": meta.get("phase"),
-            "device": meta.get("device"),
-            "device_name": meta.get("device_name"),
-            "world_size": meta.get("world_size"),
-            "accumulate": meta.get("accumulate"),
-            "train_samples": meta.get("train_samples"),
-            "total_samples": meta.get("total_samples"),
-            "epochs": meta.get("epochs"),
-            "step_time_p95_s": meta.get("step_time_p95_s"),
-            "exit_code": meta.get("exit_code"),
-            "config": meta.get("config"),
-            "config_path": meta.get("config_path"),
-            "directory": str(run.path),
-            "evaluations": [asdict(evaluation) for evaluation in evaluations],
-            "checkpoints": [asdict(checkpoint) for checkpoint in checkpoints],
-            "events": [asdict(event) for event in events],
-            "machine": asdict(machine) if machine else None,
-        }
-        print(json.dumps(known, indent=1))
+        print(json.dumps(known(reader, run), indent=1))
         return 0
+    with reader.open():
+        summary, meta = reader.summary(), reader.meta()
+        evaluations = reader.evaluations()
+        checkpoints = reader.checkpoints()
+        events = [event for _, event in reader.events()]
     print("\n".join(_account(run, summary, meta)))
     if evaluations:
         best = max(evaluations, key=lambda e: -1.0 if e.accuracy is None else e.accuracy)
@@ -88,6 +83,21 @@ def show(reference: str, root: Path, *, as_json: bool) -> int:
         for text in tail:
             print(f"  {text}")
     return 0
+
+
+def known(reader: RunReader, run: RunDirectory) -> dict[str, Any]:
+    """Return all that is known of a run, as `show --json` prints it: the summary first."""
+    with reader.open():
+        meta = reader.meta()
+        machine = reader.latest_machine()
+        return asdict(reader.summary()) | {
+            **{key: meta.get(key) for key in _META},
+            "directory": str(run.path),
+            "evaluations": [asdict(evaluation) for evaluation in reader.evaluations()],
+            "checkpoints": [asdict(checkpoint) for checkpoint in reader.checkpoints()],
+            "events": [asdict(event) for _, event in reader.events()],
+            "machine": asdict(machine) if machine else None,
+        }
 
 
 def _account(run: RunDirectory, summary: RunSummary, meta: dict[str, Any]) -> list[str]:

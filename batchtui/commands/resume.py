@@ -40,29 +40,25 @@ class ResumePoint:
 
 
 def resume_point(runs: Sequence[RunDirectory], config: Config) -> ResumePoint | None:
-    """Return where the newest of these runs can go on, or None.
+    """Return where the newest of these runs that trained the same can go on, or None.
 
     A finished training has nowhere to go on to, and one that differs in model, data, loss,
     optimizer or seed is another training.
     """
-    if not runs:
-        return None
-    run = runs[-1]
-    launch = run.read_launch()
-    if _trained(launch.config) != _trained(to_dict(config)):
-        return None
-    reader = RunReader(run)
-    summary, meta = reader.summary(), reader.meta()
-    done, total = summary.samples, meta.get("total_samples")
-    more_epochs = config.training.epochs > launch.config["training"]["epochs"]  # type: ignore[index]
-    complete = summary.status == Status.FINISHED or (total is not None and done >= total)
-    if complete and not more_epochs:
-        return None
-    checkpoint = latest_checkpoint(run)
-    if checkpoint is None:
-        return None
-    step = int(checkpoint.stem.rpartition("-")[2])
-    return ResumePoint(run, summary.status, step, checkpoint)
+    trained = _trained(to_dict(config))
+    for run in reversed(runs):
+        launch = run.read_launch()
+        if _trained(launch.config) != trained:
+            continue
+        status = Status(RunReader(run).summary().status)
+        epochs: int = launch.config["training"]["epochs"]  # type: ignore[index]
+        if status is Status.FINISHED and config.training.epochs <= epochs:
+            return None
+        checkpoint = latest_checkpoint(run)
+        if checkpoint is not None:
+            step = int(checkpoint.stem.rpartition("-")[2])
+            return ResumePoint(run, status.value, step, checkpoint)
+    return None
 
 
 def latest_checkpoint(run: RunDirectory) -> Path | None:

@@ -30,6 +30,7 @@ from batchtui.units import count
 # A cold import of torch from a network file system can take longer; the run goes on then.
 _PATIENCE_S = 60.0
 _POLL_S = 0.1
+_ENDING_S = 10.0
 
 Overrides = Sequence[tuple[str, str]]
 Ask = Callable[[ResumePoint], bool]
@@ -109,6 +110,10 @@ def refused(run: RunDirectory) -> int:
     if error is None or not error.type.endswith("ConfigError"):
         return 0
     print(f"batchtui: {error.message}", file=sys.stderr)
+    # Its supervisor still writes down what happened.
+    deadline = time.monotonic() + _ENDING_S
+    while is_supervised(run) and time.monotonic() < deadline:
+        time.sleep(_POLL_S)
     discard(run)
     return 2
 

@@ -15,6 +15,10 @@ from typing import Any
 import psutil
 import pytest
 
+from batchtui.commands.look import known
+from batchtui.runs.directory import RunDirectory
+from batchtui.runs.reader import RunReader
+
 CONFIG = """\
 name: tiny
 device: cpu
@@ -65,15 +69,20 @@ class Workplace:
         assert answer.returncode == 0, answer.stderr
         return json.loads(answer.stdout)
 
+    def look(self, run: str) -> dict[str, Any]:
+        """Return what `show --json` would, without the cost of a process."""
+        directory = RunDirectory(self.root / run)
+        return known(RunReader(directory), directory)
+
     def wait(self, run: str, until: str, seconds: float = 60) -> dict[str, Any]:
         """Wait until `until`, an expression over what `show --json` tells, is true."""
         deadline = time.monotonic() + seconds
         while True:
-            known = self.show(run)
-            if eval(until, {}, known):
-                return known
-            assert time.monotonic() < deadline, f"{until}: {known}"
-            time.sleep(0.3)
+            seen = self.look(run)
+            if eval(until, {}, seen):
+                return seen
+            assert time.monotonic() < deadline, f"{until}: {seen}"
+            time.sleep(0.1)
 
     def processes(self) -> list[psutil.Process]:
         """Return every process that belongs to a run of this folder."""

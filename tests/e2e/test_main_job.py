@@ -103,8 +103,8 @@ def test_a_killed_supervisor_takes_its_worker_along_and_is_explained(workplace: 
 
 def test_a_program_that_prints_without_end_still_trains(workplace: Workplace) -> None:
     name = workplace.start("--set", "model.args.noise=lines")
-    workplace.wait(name, "steps >= 40")
-    assert (workplace.root / name / "worker.log").stat().st_size < 16 << 20
+    workplace.wait(name, "steps >= 120")  # half a megabyte each
+    assert (workplace.root / name / "worker.log").stat().st_size < 40 << 20
     assert workplace.run("stop", name).returncode == 0
 
 
