@@ -70,6 +70,7 @@ def run(folder: Path, *, only: list[str], verbose: bool) -> dict[str, Any]:
         print(f"{name}: {time.perf_counter() - began:.0f} s", file=sys.stderr)
     if (folder / "snapshots").is_dir():
         result["snapshots"] = replay_snapshots(folder / "snapshots")
+    traces.close()
     if traces.failures:
         result["not_traced"] = traces.failures
     return result

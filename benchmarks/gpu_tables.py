@@ -106,14 +106,6 @@ def _plain(name: str) -> str:
     return _ALIASES.get(plain, plain)
 
 
-def torchvision_name(model: str) -> str | None:
-    """Return the function of torchvision.models that a table's model name means."""
-    import torchvision
-
-    known = {_plain(name): name for name in torchvision.models.list_models(torchvision.models)}
-    return known.get(_plain(model))
-
-
 class Traces:
     """Traces of rows, made where they are needed and kept."""
 
@@ -121,12 +113,17 @@ class Traces:
         base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         self.folder = folder or Path(base) / "batchtui" / "benchmark-traces"
         self.failures: dict[str, str] = {}
+        self._tracer = _Tracer()
         self._known: dict[Any, Trace | None] = {}
         digest = hashlib.sha256()
         for name in _TRACER:
             digest.update((ROOT / "batchtui" / "forecast" / f"{name}.py").read_bytes())
         digest.update((ROOT / "benchmarks" / "language_models.py").read_bytes())
         self._code = digest.hexdigest()
+
+    def close(self) -> None:
+        """End the tracer's process."""
+        self._tracer.close()
 
     def of(self, row: Row) -> Trace | None:
         """Return the row's trace; None (and a line in `failures`) if there can be none."""
@@ -143,7 +140,7 @@ class Traces:
         path = self.folder / f"{key}.json"
         if not path.exists():
             print(f"tracing {row.model} with {row.optimizer}", file=sys.stderr, flush=True)
-            text = _trace_text(row) if row.image_size else _language_model_text(row)
+            text = self._tracer.trace(row) if row.image_size else _language_model_text(row)
             self.folder.mkdir(parents=True, exist_ok=True)
             partial = path.with_suffix(f".{os.getpid()}")
             partial.write_text(text)
@@ -151,30 +148,52 @@ class Traces:
         return Trace.from_json(path.read_bytes())
 
 
-def _trace_text(row: Row) -> str:
-    """Trace a convolutional network in a process of its own, which sees no GPU."""
-    name = torchvision_name(row.model)
-    if name is None:
-        raise LookupError(f"torchvision has no {row.model}")
-    classes = 10 if _plain(row.model).startswith(_TEN_CLASSES) and row.image_size == 86 else 1000
-    request = {
-        "model": name,
-        "classes": classes,
-        "optimizer": row.optimizer,
-        "zero_grad": 1 if row.zero_grad is None else row.zero_grad,
-        "image_size": row.image_size,
-    }
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.gpu_tables"],
-        input=json.dumps(request),
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
-    )
-    if done.returncode:
-        raise RuntimeError((done.stderr.strip().splitlines() or ["no message"])[-1])
-    return done.stdout
+class _Tracer:
+    """A process that traces convolutional networks, one request a line; it sees no GPU."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[str] | None = None
+
+    def trace(self, row: Row) -> str:
+        """Return the trace's JSON.
+
+        Raises:
+            RuntimeError: it cannot be traced, with the one line why.
+        """
+        request = {
+            "model": row.model,
+            "classes": None,
+            "optimizer": row.optimizer,
+            "zero_grad": 1 if row.zero_grad is None else row.zero_grad,
+            "image_size": row.image_size,
+        }
+        if self._process is None:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "benchmarks.gpu_tables"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                cwd=ROOT,
+                env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
+            )
+        process = self._process
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(json.dumps(request) + "\n")
+        process.stdin.flush()
+        answer = process.stdout.readline()
+        if not answer:
+            self._process = None
+            raise RuntimeError("the tracer died")
+        if "error" in (values := json.loads(answer)):
+            raise RuntimeError(values["error"])
+        return answer
+
+    def close(self) -> None:
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()
+            self._process.wait()
+            self._process = None
 
 
 def _language_model_text(row: Row) -> str:
@@ -191,6 +210,19 @@ def _language_model_text(row: Row) -> str:
     return json.dumps(values)
 
 
+def torchvision_name(model: str) -> str | None:
+    """Return the function of torchvision.models that a table's model name means."""
+    import torchvision
+
+    known = {_plain(name): name for name in torchvision.models.list_models(torchvision.models)}
+    return known.get(_plain(model))
+
+
+def classes_of(model: str, image_size: int) -> int:
+    """Return how many classes the measured rows had."""
+    return 10 if image_size == 86 and _plain(model).startswith(_TEN_CLASSES) else 1000
+
+
 def training_task(request: dict[str, Any]) -> tuple[Any, Any]:
     """Make the task and plan of a convolutional network's row."""
     import torch
@@ -199,12 +231,16 @@ def training_task(request: dict[str, Any]) -> tuple[Any, Any]:
     from batchtui.forecast.rehearsal import Plan, Task
 
     size = request["image_size"]
+    name = torchvision_name(request["model"])
+    if name is None:
+        raise LookupError(f"torchvision has no {request['model']}")
+    classes = request["classes"] or classes_of(name, size)
 
     def batch(samples: int) -> tuple[torch.Tensor, torch.Tensor]:
         return torch.empty(samples, 3, size, size), torch.zeros(samples, dtype=torch.int64)
 
     task = Task(
-        model=lambda: getattr(torchvision.models, request["model"])(num_classes=request["classes"]),
+        model=lambda: getattr(torchvision.models, name)(num_classes=classes),
         batch=batch,
         forward=lambda model, batch: model(batch[0]),
         loss=lambda output, batch: torch.nn.functional.cross_entropy(
@@ -214,16 +250,22 @@ def training_task(request: dict[str, Any]) -> tuple[Any, Any]:
             parameters, lr=1e-3
         ),
     )
-    modes = {0: "start", 1: "backward", 2: "end"}
+    modes: dict[int, Any] = {0: "start", 1: "backward", 2: "end"}
     return task, Plan(zero_grad=modes[request["zero_grad"]])
 
 
 def _main() -> None:
-    """Trace the request on standard input, and write the trace on standard output."""
+    """Answer each request on standard input with a trace, or an error, in one line."""
     from batchtui.forecast.trace import trace_model
 
-    task, plan = training_task(json.load(sys.stdin))
-    sys.stdout.write(trace_model(task, plan, batch_sizes=SIZES).to_json())
+    for line in sys.stdin:
+        try:
+            task, plan = training_task(json.loads(line))
+            answer = trace_model(task, plan, batch_sizes=SIZES).to_json()
+        except Exception as error:
+            text = f"{type(error).__name__}: {error}".splitlines()[0]
+            answer = json.dumps({"error": text})
+        print(answer, flush=True)
 
 
 if __name__ == "__main__":

@@ -89,9 +89,8 @@ def corrected(predict: Predict | None, runs: Sequence[Measured], batch_size: int
             carried += share * residual
             continue
         limit = TRUSTED * predict(run.batch_size)
-        scale = math.sqrt(batch_size / run.batch_size)  # half constant, half per sample
         trusted = max(-limit, min(limit, residual)) * CARRIED
-        carried += share * trusted * scale
+        carried += share * trusted
         excess = max(excess, residual - trusted)
     replayed = peak + carried
     same = [_measured(run) for run in runs if run.batch_size == batch_size]
