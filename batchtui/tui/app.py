@@ -46,7 +46,7 @@ class BatchtuiApp(App[int]):
     in a line; the screen itself never touches the run.
     """
 
-    CSS_PATH = "batchtui.tcss"
+    CSS_PATH = Path(__file__).with_name("batchtui.tcss")
     TITLE = "batchtui"
     ALLOW_SELECT = False  # terminals select text themselves, with Shift held
     # Columns and rows at which the layout changes; see batchtui.tcss.
@@ -92,8 +92,9 @@ class BatchtuiApp(App[int]):
         self.theme = _THEME.name
         self.crash: BaseException | None = None
         self._running_loop: asyncio.AbstractEventLoop | None = None
+        self._stop = stop
         self._every = max(0.1, refresh)
-        self._main = MainScreen(Palette(self.colour), self.ascii_only, stop)
+        self._main = MainScreen(Palette(self.colour), self.ascii_only, self.ask_to_stop)
         self._feed = Feed(
             source,
             lambda view: self._tell(self.Seen(view)),
@@ -121,6 +122,18 @@ class BatchtuiApp(App[int]):
 
     def on_batchtui_app_unread(self, message: Unread) -> None:
         self._main.complain(message.reason)
+
+    def ask_to_stop(self) -> None:
+        """Ask the supervisor to stop the run, in a thread: it may take its time to answer."""
+
+        def ask() -> None:
+            try:
+                answer = self._stop(False)
+            except Exception as error:  # whatever went wrong is one line for the user
+                answer = _one_line(error)
+            self.call_from_thread(self._main.answer, answer)
+
+        self.run_worker(ask, thread=True, exclusive=True)
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Replace Textual's greys by no colour at all where none is wanted."""

@@ -17,8 +17,11 @@ WINDOW = 256 * 1024  # bytes read at most per look
 KEEP = 2000  # lines kept
 _PARTIAL = 16 * 1024  # bytes kept of a line that has not ended
 
-_ERROR = re.compile(r"\b(?:error|exception|traceback|critical|fatal|failed)\b|Error\b", re.I)
-_WARNING = re.compile(r"\bwarn(?:ing)?s?\b|Warning\b", re.I)
+# Levels and exceptions as programs write them; "test error 3.2%" is neither.
+_ERROR = re.compile(
+    r"\b(?:ERROR|CRITICAL|FATAL|Traceback)\b|\w(?:Error|Exception)\b|^\s*(?i:error|fatal)\s*:"
+)
+_WARNING = re.compile(r"\bWARN(?:ING)?\b|Warning\b|^\s*(?i:warn|warning)\s*:")
 _EVENT_LEVELS = ("info", "warning", "error")
 
 

@@ -1,12 +1,14 @@
 """Run the real program on a run that never was: what the tests start in a pseudo-terminal.
 
-Arguments: a scenario and the seconds between looks.
+Arguments: a scenario (still, moving, gpus, hang, crash) and the seconds between looks.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import random
 import sys
+import time
 
 from batchtui.tui.app import BatchtuiApp
 from batchtui.tui.facts import Facts
@@ -14,14 +16,25 @@ from batchtui.tui.session import run_screen
 from tests.tui import fake
 
 
-def moving(given: Facts, reads: int) -> Facts:
-    """Let a second pass with each read: steps, samples of the machine, a line of the log."""
-    import random
+class Pressed(BatchtuiApp):
+    """Does something bad in the event loop when `p` is pressed."""
 
+    def key_p(self) -> None:
+        if sys.argv[1] == "hang":
+            time.sleep(60)
+        if sys.argv[1] == "crash":
+            _ = 1 / 0
+
+
+def moving(given: Facts, reads: int) -> Facts:
+    """Let a second pass with each read: steps and samples of the machine."""
+    assert given.machine is not None
     chance = random.Random(reads)
+    newer = fake.facts(1000, sample=fake.machine(gpus=given.machine.gpus))
     return dataclasses.replace(
-        fake.facts(1000 + 7 * reads, sample=fake.machine(gpus=given.machine.gpus)),
+        newer,
         now=fake.NOW + reads,
+        summary=dataclasses.replace(newer.summary, steps=1000 + 7 * reads),
         machine=dataclasses.replace(
             given.machine,
             cpu=chance.uniform(0.3, 0.9),
@@ -29,16 +42,12 @@ def moving(given: Facts, reads: int) -> Facts:
             load1=9 + chance.random(),
             gpus=tuple(
                 dataclasses.replace(
-                    gpu, utilization=chance.uniform(0.8, 1), power_w=300 + reads % 9
+                    gpu, utilization=chance.uniform(0.8, 1.0), power_w=300.0 + reads % 50
                 )
                 for gpu in given.machine.gpus
             ),
         ),
     )
-
-
-def broken(given: Facts, reads: int) -> Facts:
-    return given
 
 
 def main() -> int:
@@ -48,8 +57,8 @@ def main() -> int:
         for index in range(8 if scenario == "gpus" else 0)
     )
     given = fake.facts(1000, sample=fake.machine(gpus=gpus))
-    source = fake.FakeSource(given, moving if scenario != "still" else None)
-    return run_screen(BatchtuiApp(source, fake.stop, refresh=refresh))
+    source = fake.FakeSource(given, moving if scenario in ("moving", "gpus") else None)
+    return run_screen(Pressed(source, fake.stop, refresh=refresh))
 
 
 if __name__ == "__main__":

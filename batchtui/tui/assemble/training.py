@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from batchtui import units
 from batchtui.advise import noise
 from batchtui.records import Status, Step
+from batchtui.text import clean
 from batchtui.tui.assemble.windows import recent_window, step_window
 from batchtui.tui.facts import Facts
 from batchtui.tui.view import BatchView, LossView, MemoryView, Part, Points, StepsView
@@ -35,7 +36,7 @@ def steps_view(facts: Facts, alive: bool) -> StepsView:
     points = facts.step_times
     recent = [step for step in facts.recent if step.step_s is not None]
     if not points.x:
-        return StepsView(reason="no step yet" if alive else "no step was recorded")
+        return StepsView(reason=_nothing(facts, alive))
     p50, p95 = number_of(facts, "step_time_p50_s"), number_of(facts, "step_time_p95_s")
     highest = max((value for value in points.high if value is not None), default=None)
     ceiling = None
@@ -80,7 +81,7 @@ def loss_view(facts: Facts, alive: bool) -> LossView:
     best = max(measured, key=lambda e: e.accuracy or 0.0, default=None)
     nonfinite = int(number_of(facts, "nonfinite_steps") or 0)
     if not loss.x:
-        return LossView(reason="no step yet" if alive else "no step was recorded")
+        return LossView(reason=_nothing(facts, alive))
     total = number_of(facts, "total_samples")
     each = facts.summary.global_batch_size
     batches = [
@@ -158,3 +159,11 @@ def batch_view(facts: Facts, status: Status, memory: MemoryView) -> BatchView:
         samples_per_s=facts.summary.samples_per_s,
         alive=status.alive,
     )
+
+
+def _nothing(facts: Facts, alive: bool) -> str:
+    """Say why there is no step, and what the worker does instead."""
+    if not alive:
+        return "no step was recorded"
+    phase = facts.meta.get("phase")
+    return f"no step yet: {clean(str(phase), 40)}" if phase else "no step yet"

@@ -19,7 +19,7 @@ class AdvisorPane(Pane):
 
     def note(self, view: View) -> tuple[str, str]:
         chosen = self.choice is not None and self.choice != view.batch.size
-        return ("no forecast yet", "dim") if chosen else ("", "dim")
+        return ("→ forecast · memory: none yet", "dim") if chosen else ("", "dim")
 
     def draw(self, canvas: Canvas, view: View) -> None:
         batch = view.batch
@@ -54,7 +54,7 @@ class AdvisorPane(Pane):
                     for size in (batch.size, chosen)
                 )
             )
-            rows.append(("loss noise", now, f"{then} forecast" if chosen is not None else ""))
+            rows.append(("loss noise", now, then if chosen is not None else ""))
         rows.append(("samples/s", units.count(batch.samples_per_s), missing))
         each = batch.global_size
         if each and batch.size and batch.train_samples:

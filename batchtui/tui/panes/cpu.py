@@ -30,7 +30,7 @@ class CpuPane(Pane):
         self._summary(canvas, cpu)
         height = canvas.height - 1
         if not cpu.cores:
-            canvas.put(0, 2, "no sample yet", "dim")
+            canvas.centre("no sample yet", "dim")
             return
         columns = max(1, canvas.width // _LIST_COLUMN)
         rows = -(-len(cpu.cores) // columns)

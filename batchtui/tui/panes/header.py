@@ -61,9 +61,11 @@ class HeaderPane(Pane, can_focus=False):
             x = canvas.put(x, 0, f"▲ {view.trouble}", "warn", end=max(x, end - 1)) + 1
         elif self.message and view.status.alive:
             x = canvas.put(x, 0, self.message, "warn", end=max(x, end - 1)) + 2
-        elif view.detail is not None:
-            x = canvas.put(x, 0, view.detail, "text", end=max(x, end - 1)) + 2
+        elif view.detail is not None and canvas.height == 1:
+            x = canvas.put(x, 0, glyphs.clip(view.detail, max(0, end - 1 - x)), "text") + 2
         self._middle(canvas, view, x, end - 2)
+        if canvas.height > 1 and view.detail is not None:
+            canvas.put(3, 1, glyphs.clip(view.detail, canvas.width - 4), "text")
 
     def _right(self, canvas: Canvas, view: View) -> int:
         """Draw per cent and time at the right edge; return where they start."""

@@ -33,7 +33,7 @@ class LossPane(Pane):
     def draw(self, canvas: Canvas, view: View) -> None:
         loss = view.loss
         if loss.reason is not None:
-            canvas.put(0, 0, loss.reason, "dim")
+            canvas.centre(loss.reason, "dim")
             return
         top = 0
         if loss.alarm is not None:

@@ -32,7 +32,7 @@ class MemoryPane(Pane):
             return
         self._headline(canvas, view)
         if memory.used is None and not memory.parts:
-            canvas.put(0, 2, "no reading yet", "dim")
+            canvas.centre("no reading yet", "dim")
             return
         thick = 2 if canvas.height >= 9 else 1
         y = 1 + self._stack(canvas, memory, 1, thick, marked=canvas.height >= 4)
@@ -52,8 +52,9 @@ class MemoryPane(Pane):
         total = f"of {units.gib(memory.total)}" if memory.total else ""
         end = canvas.right(canvas.width, 0, total, "label") - 1
         if self.choice is not None and self.choice != view.batch.size:
-            text = f"→ forecast {units.MISSING} at batch {self.choice:,}"
-            canvas.put(x + 1, 0, text, "next", end=end)
+            text = f"→ forecast {units.MISSING}"
+            longer = f"{text} at batch {units.count(self.choice)}"
+            canvas.put(x + 1, 0, longer if x + 1 + len(longer) < end else text, "next", end=end)
 
     def _stack(self, canvas: Canvas, memory: MemoryView, y: int, thick: int, marked: bool) -> int:
         """Draw the bar, and under it the limit; return the rows taken."""
@@ -76,12 +77,14 @@ class MemoryPane(Pane):
 
     def _legend(self, canvas: Canvas, memory: MemoryView, y: int, room: int) -> int:
         columns = 2 if canvas.width >= 40 else 1
+        if len(memory.parts) == 3 and canvas.width >= 66:
+            columns = 3
         width = canvas.width // columns
         rows = min(room, 2 if canvas.height < 12 else 3, -(-len(memory.parts) // columns))
         # Where not all fit, the smallest goes: the bar still shows it.
         parts = list(memory.parts)
         while len(parts) > max(0, rows) * columns:
-            parts.remove(min(parts, key=lambda part: part.value))
+            parts.remove(min(parts, key=lambda part: (part.role != "free", part.value)))
         for index, part in enumerate(parts):
             self._entry(canvas, part, index % columns * width, y + index // columns, width)
         return max(0, rows)

@@ -30,14 +30,20 @@ class StepsPane(Pane):
         return self.title if steps.reason else f"{self.title} · {unit}"
 
     def note(self, view: View) -> tuple[str, str]:
-        rate = view.steps.samples_per_s
-        return (f"{units.number(rate) if rate and rate < 100 else units.count(rate)} samples/s",
-                "text") if rate is not None else ("", "dim")  # fmt: skip
+        steps = view.steps
+        notes = []
+        if steps.ceiling is not None:
+            notes.append(f"▲ up to {units.seconds(steps.highest)}")
+        if steps.samples_per_s is not None:
+            slow = steps.samples_per_s < 100
+            rate = units.number(steps.samples_per_s) if slow else units.count(steps.samples_per_s)
+            notes.append(f"{rate} samples/s")
+        return " · ".join(notes), "text"
 
     def draw(self, canvas: Canvas, view: View) -> None:
         steps = view.steps
         if steps.reason is not None:
-            canvas.put(0, 0, steps.reason, "dim")
+            canvas.centre(steps.reason, "dim")
             return
         rows = 0 if not steps.parts or canvas.height < 5 else 1 if canvas.height < 8 else 2
         if rows:

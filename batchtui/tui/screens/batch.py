@@ -19,7 +19,7 @@ class BatchDialog(Dialog[int]):
     """Answers a batch size, or None."""
 
     heading = "Next batch size"
-    extent = Size(52, 8)
+    extent = Size(56, 9)
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "take", "Choose it", show=False),
         Binding("backspace", "erase", "Erase", show=False),
@@ -38,11 +38,11 @@ class BatchDialog(Dialog[int]):
         x = canvas.put(0, 3, "▶ ", "brand")
         x = canvas.put(x, 3, self._text, "next")
         canvas.put(x, 3, "█" if canvas.colour else "_", "dim")
-        canvas.put(16, 3, self._error, "bad")
+        canvas.put(0, 4, self._error, "bad")
         x = 0
         for key, what in (("enter", "choose it"), ("esc", "cancel")):
-            x = canvas.put(x, 5, key, "key") + 1
-            x = canvas.put(x, 5, what, "label") + 3
+            x = canvas.put(x, 6, key, "key") + 1
+            x = canvas.put(x, 6, what, "label") + 3
 
     def on_key(self, event: events.Key) -> None:
         if event.character is not None and event.character.isdigit() and len(self._text) < 10:

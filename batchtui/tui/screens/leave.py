@@ -14,8 +14,8 @@ from batchtui.tui.widgets.canvas import Canvas
 
 DETACH, STOP = "detach", "stop"
 _CHOICES = (
-    (DETACH, "Detach", "the training goes on; the same command shows it again"),
-    (STOP, "Stop", "write a checkpoint and end the training"),
+    (DETACH, "Detach", "the training goes on; attach again at any time"),
+    (STOP, "Stop", "write a checkpoint, then end the training"),
 )
 
 

@@ -6,18 +6,18 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import ClassVar
 
-from textual import events, on
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container
 from textual.screen import Screen
-from textual.widgets import Input
 
 from batchtui.advise.choice import stepped
 from batchtui.text import clean
 from batchtui.tui.palette import Palette
 from batchtui.tui.panes.advisor import AdvisorPane
 from batchtui.tui.panes.cpu import CpuPane
+from batchtui.tui.panes.filter import FilterLine
 from batchtui.tui.panes.footer import FooterPane
 from batchtui.tui.panes.header import HeaderPane
 from batchtui.tui.panes.log import LogPane
@@ -56,7 +56,7 @@ class MainScreen(Screen[None]):
         ),
     ]
 
-    def __init__(self, palette: Palette, ascii_only: bool, stop: Callable[[bool], str]) -> None:
+    def __init__(self, palette: Palette, ascii_only: bool, stop: Callable[[], None]) -> None:
         super().__init__()
         self._look = (palette, ascii_only)
         self._stop = stop
@@ -78,7 +78,7 @@ class MainScreen(Screen[None]):
                 left.add_class("left")
                 yield left
                 yield right
-        yield Input(id="filter", placeholder="show lines with …", compact=True)
+        yield FilterLine(id="filter")
         yield FooterPane(*look, id="footer")
         yield SmallPane(*look, id="too-small")
 
@@ -101,6 +101,8 @@ class MainScreen(Screen[None]):
 
     def _hand_out(self, view: View) -> None:
         self._view = view
+        # Why a run has ended gets a row of its own.
+        self.set_class(not view.status.alive and view.detail is not None, "ended")
         for pane in self.query(Pane):
             pane.view = view
 
@@ -142,8 +144,8 @@ class MainScreen(Screen[None]):
     def action_back(self) -> None:
         """Undo one thing: the filter, the zoom, the chosen batch size."""
         log = self.query_one(LogPane)
-        if self.has_class("filtering") or log.filter:
-            self._end_filter("")
+        if log.filter:
+            log.filter = ""
         elif self.has_class("zoomed"):
             self._zoom(None)
         elif self._choice is not None:
@@ -153,29 +155,9 @@ class MainScreen(Screen[None]):
         """Show what the keys do."""
         self.app.push_screen(HelpDialog(*self._look))
 
-    # The log's filter
-
     def action_filter(self) -> None:
-        """Type words that log lines must have."""
-        self.add_class("filtering")
-        box = self.query_one("#filter", Input)
-        box.value = self.query_one(LogPane).filter
-        box.focus()
-
-    @on(Input.Changed, "#filter")
-    def _filter_as_typed(self, event: Input.Changed) -> None:
-        if self.has_class("filtering"):
-            self.query_one(LogPane).filter = clean(event.value, 100)
-
-    @on(Input.Submitted, "#filter")
-    def _filter_done(self, event: Input.Submitted) -> None:
-        self._end_filter(clean(event.value, 100))
-
-    def _end_filter(self, text: str) -> None:
-        self.remove_class("filtering")
-        log = self.query_one(LogPane)
-        log.filter = text
-        log.focus()
+        """Type what log lines must have."""
+        self.query_one(FilterLine).open()
 
     # The next batch size
 
@@ -190,11 +172,7 @@ class MainScreen(Screen[None]):
         if self._view is not None and self._view.batch.size is not None:
             start = self._choice or self._view.batch.size
             dialog = BatchDialog(*self._look, start, self._view.batch.train_samples)
-            self.app.push_screen(dialog, self._typed)
-
-    def _typed(self, size: int | None) -> None:
-        if size is not None:
-            self._choose(size)
+            self.app.push_screen(dialog, lambda size: self._choose(size or self._choice))
 
     def _choose(self, size: int | None) -> None:
         if self._view is not None and size == self._view.batch.size:
@@ -216,14 +194,8 @@ class MainScreen(Screen[None]):
         if choice == DETACH:
             self.app.exit(0)
         elif choice is not None:
-            self.run_worker(lambda: self._ask_to_stop(), thread=True, exclusive=True)
+            self._stop()
 
-    def _ask_to_stop(self) -> None:
-        try:
-            answer = self._stop(False)
-        except Exception as error:  # whatever the supervisor's socket may raise is one line
-            answer = str(error)
-        self.app.call_from_thread(self._answered, answer)
-
-    def _answered(self, answer: str) -> None:
-        self.query_one(HeaderPane).message = clean(answer, 120)
+    def answer(self, text: str) -> None:
+        """Show what came of asking the supervisor."""
+        self.query_one(HeaderPane).message = clean(text, 120)

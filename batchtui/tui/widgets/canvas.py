@@ -71,6 +71,11 @@ class Canvas:
         self.put(x, y, text, look, end=end)
         return x
 
+    def centre(self, text: str, look: str) -> None:
+        """Draw a line in the middle."""
+        x = max(0, (self.width - glyphs.width(text)) // 2)
+        self.put(x, max(0, (self.height - 1) // 2), text, look)
+
     def paste(self, other: Canvas, x: int, y: int) -> None:
         """Lay another canvas upon this one; what sticks out is cut."""
         width = min(other.width, self.width - x)

@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import math
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batchtui.tui.view import Points, Window
+from batchtui.tui.widgets.braille import BLANK, Raster, reduce_columns, smooth
+from batchtui.tui.widgets.canvas import Canvas
+from batchtui.tui.widgets.chart import Box, Chart, Curve, Reference, draw_chart, spread
+from batchtui.tui.widgets.scale import Scale, nice_step
+
+finite = st.floats(min_value=-1e6, max_value=1e6, allow_nan=False)
+
+
+def points(x: list[float], values: list[float | None]) -> Points:
+    return Points(tuple(x), tuple(values), tuple(values), tuple(values))
+
+
+def dots(raster: Raster) -> set[tuple[int, int]]:
+    """Return (column, row) of all dots."""
+    bits = ((0x01, 0, 0), (0x02, 0, 1), (0x04, 0, 2), (0x40, 0, 3),
+            (0x08, 1, 0), (0x10, 1, 1), (0x20, 1, 2), (0x80, 1, 3))  # fmt: skip
+    return {
+        (2 * x + dx, 4 * y + dy)
+        for x, y, character, _ in raster.cells()
+        for bit, dx, dy in bits
+        if (ord(character) - BLANK) & bit
+    }
+
+
+@given(st.integers(0, 39), st.integers(0, 31), st.integers(0, 31))
+def test_a_bar_sets_exactly_its_dots(column: int, first: int, last: int) -> None:
+    raster = Raster(20, 8, 1)
+    raster.bar(0, column, first, last)
+    low, high = min(first, last), max(first, last)
+    assert dots(raster) == {(column, row) for row in range(low, high + 1)}
+
+
+def test_bars_outside_are_cut() -> None:
+    raster = Raster(2, 2, 1)
+    raster.bar(0, -1, 0, 3)
+    raster.bar(0, 4, 0, 3)
+    raster.bar(0, 0, -5, 50)
+    assert dots(raster) == {(0, row) for row in range(8)}
+
+
+def test_the_topmost_layer_gives_the_look_and_no_dot_is_lost() -> None:
+    raster = Raster(1, 1, 2)
+    raster.bar(1, 0, 0, 3)
+    raster.bar(0, 1, 2, 2)
+    ((_, _, character, layer),) = raster.cells()
+    assert layer == 0
+    assert dots(raster) == {(0, 0), (0, 1), (0, 2), (0, 3), (1, 2)}
+    assert ord(character) > BLANK
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 100), finite), min_size=1, max_size=300),
+    st.integers(1, 120),
+)
+def test_every_spike_survives_the_reduction(raw: list[tuple[float, float]], width: int) -> None:
+    raw.sort()
+    x, values = [a for a, _ in raw], [b for _, b in raw]
+    columns = reduce_columns(points(x, list(values)), 0.0, 100.0, width)
+    for moment, value in raw:
+        column = min(width - 1, int(moment * (width / 100.0)))
+        low, high = columns.low[column], columns.high[column]
+        assert low is not None
+        assert high is not None
+        assert low <= value <= high
+    assert {v for v in (*columns.low, *columns.high) if v is not None} <= set(values)
+
+
+@given(st.lists(finite, min_size=1, max_size=200), st.integers(8, 60), st.integers(2, 12))
+def test_the_chart_draws_the_extremes_of_every_column(
+    values: list[float], width: int, height: int
+) -> None:
+    """Whatever the curve, the dot of each column's lowest and highest value is on the canvas."""
+    x = [float(index) for index in range(len(values))]
+    window = Window(0.0, max(1.0, x[-1]))
+    canvas = Canvas(width + 6, height + 1)
+    scale = Scale()
+    curve = Curve(points(x, list(values)), "pale", "deep")
+    chart = Chart((curve,), window, lambda value: f"{value:.0f}", label_width=0)
+    draw_chart(canvas, Box(0, 0, width + 6, height + 1), chart, scale)
+    columns = reduce_columns(curve.points, window.start, window.end, 2 * width)
+    rows = ["".join(text for text, _ in row) for row in canvas.rows()]
+    for column, (low, high) in enumerate(zip(columns.low, columns.high, strict=True)):
+        for value in (low, high):
+            if value is None:
+                continue
+            row = round((1 - scale.place(value)) * (4 * height - 1))
+            cell = ord(rows[row // 4][6 + column // 2]) - BLANK
+            bit = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))[row % 4][column % 2]
+            assert 0 < cell < 256
+            assert cell & bit
+
+
+def test_gaps_stay_gaps_and_near_points_are_joined() -> None:
+    holed = points([0, 1, 2, 3, 4], [1.0, 1.0, None, 1.0, 1.0])
+    columns = reduce_columns(holed, 0, 5, 50)
+    assert columns.line[5] == 1.0  # between 0 and 1
+    assert columns.line[25] is None  # where the value is missing
+    assert columns.low[5] is None  # the line alone bridges
+    far = points([0, 1, 2, 3, 60, 61], [1.0] * 6)
+    assert reduce_columns(far, 0, 100, 100).line[30] is None
+
+
+def test_smoothing_keeps_gaps_and_drops_single_spikes() -> None:
+    assert smooth([1, 1, 9, 1, 1, None, None, 2], 2) == [1, 1, 1, 1, 1, None, None, 2]
+
+
+@given(finite, finite)
+def test_a_scale_shows_what_it_was_fitted_to(a: float, b: float) -> None:
+    scale = Scale()
+    low, high = min(a, b), max(a, b)
+    scale.fit(low, high)
+    assert -1e-6 <= scale.place(low) <= scale.place(high) <= 1 + 1e-6
+    assert all(-1e-6 <= scale.place(tick) <= 1 + 1e-6 for tick in scale.ticks(4))
+
+
+def test_a_scale_has_hysteresis() -> None:
+    scale = Scale()
+    scale.fit(0.0, 9.0)
+    before = (scale.low, scale.high)
+    scale.fit(1.0, 8.0)
+    assert (scale.low, scale.high) == before
+    scale.fit(1.0, 2.0)
+    assert (scale.low, scale.high) != before
+
+
+def test_a_log_scale_has_decades() -> None:
+    scale = Scale()
+    scale.fit(0.001, 90.0, log=True)
+    assert scale.log
+    assert all(math.isclose(math.log10(t) % 1, 0, abs_tol=0.51) for t in scale.ticks(4))
+    scale.fit(-1.0, 1.0, log=True)
+    assert not scale.log
+
+
+def test_nice_steps() -> None:
+    assert [nice_step(v) for v in (0.03, 1.0, 2.1, 3.0, 7.0)] == [0.05, 1.0, 2.5, 5.0, 10.0]
+    assert nice_step(0.0) == 1.0
+
+
+@given(st.lists(st.integers(0, 9), max_size=5))
+def test_labels_are_spread_without_collision(rows: list[int]) -> None:
+    placed = spread(sorted(rows), 10)
+    assert len(set(placed)) == len(placed)
+    assert all(0 <= row < 10 for row in placed)
+
+
+def test_a_ceiling_marks_what_is_above() -> None:
+    canvas = Canvas(40, 8)
+    curve = Curve(points([0, 1, 2, 3], [1.0, 1.0, 50.0, 1.0]), "pale", "deep")
+    chart = Chart((curve,), Window(0, 4), str, ceiling=3.0, references=(Reference(2, "p", "red"),))
+    draw_chart(canvas, Box(0, 0, 40, 8), chart, Scale())
+    assert any("▲" in text for row in canvas.rows() for text, _ in row)

@@ -1,0 +1,168 @@
+"""The whole program on a pseudo-terminal: what really reaches a terminal, and how it is left."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import termios
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.tui.terminal import Terminal
+
+SHOWN = "● training"
+
+
+@contextmanager
+def showing(scenario: str = "still", refresh: str = "0.2", **more: object) -> Iterator[Terminal]:
+    terminal = Terminal(["-m", "tests.tui.show_fake", scenario, refresh], **more)  # type: ignore[arg-type]
+    try:
+        assert terminal.wait_for_text(SHOWN), terminal.output[-2000:]
+        yield terminal
+    finally:
+        terminal.close()
+
+
+def assert_restored(terminal: Terminal) -> None:
+    left = terminal.output[terminal.output.rindex(b"\x1b[?1049l") - 200 :]
+    for mode in (b"\x1b[?25h", b"\x1b[?1000l", b"\x1b[?2004l", b"\x1b[?1004l", b"\x1b[?7h"):
+        assert mode in left
+    now = termios.tcgetattr(terminal.descriptor)
+    assert now[3] & termios.ECHO
+    assert now[3] & termios.ICANON
+    assert now[:4] == terminal.attributes[:4]
+
+
+def test_d_leaves_and_restores() -> None:
+    with showing() as terminal:
+        terminal.press(b"d")
+        assert terminal.wait_for(terminal.ended)
+        terminal.read(0.2)
+        assert terminal.status == 0
+        assert_restored(terminal)
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT])
+def test_signals_restore_the_terminal(number: signal.Signals) -> None:
+    with showing("moving") as terminal:
+        terminal.signal(number)
+        assert terminal.wait_for(terminal.ended, 5)
+        terminal.read(0.2)
+        assert terminal.status == 128 + number
+        assert_restored(terminal)
+        assert b"Traceback" not in terminal.output
+
+
+def test_a_signal_ends_a_loop_that_hangs() -> None:
+    with showing("hang") as terminal:
+        terminal.press(b"p")
+        time.sleep(0.5)
+        terminal.signal(signal.SIGTERM)
+        assert terminal.wait_for(terminal.ended, 8)
+        terminal.read(0.2)
+        assert terminal.status == 128 + signal.SIGTERM
+        assert_restored(terminal)
+
+
+def test_a_crash_is_one_line_and_a_file(tmp_path: object) -> None:
+    with showing("crash", TMPDIR=str(tmp_path)) as terminal:
+        terminal.press(b"p")
+        assert terminal.wait_for(terminal.ended, 8)
+        terminal.read(0.2)
+        assert terminal.status == 1
+        assert_restored(terminal)
+        after = terminal.output[terminal.output.rindex(b"\x1b[?1004l") :].decode()
+        told = re.sub(r"\x1b\[[^a-zA-Z]*[a-zA-Z]", "", after).strip().splitlines()
+        assert len(told) == 1
+        assert "the training goes on (ZeroDivisionError: division by zero)" in told[0]
+        path = told[0].rpartition(" ")[2]
+        assert "ZeroDivisionError" in Path(path).read_text()
+
+
+def test_ctrl_z_suspends_and_fg_draws_all_of_it_again() -> None:
+    with showing() as terminal:
+        terminal.press(b"\x1a")
+        assert terminal.wait_for(lambda: b"\x1b[?1049l" in terminal.output, 5)
+        deadline = time.monotonic() + 5
+        while time.monotonic() < deadline:
+            if os.waitpid(terminal.pid, os.WNOHANG | os.WUNTRACED) != (0, 0):
+                break
+            time.sleep(0.02)
+        terminal.screen.reset()
+        terminal.signal(signal.SIGCONT)
+        assert terminal.wait_for_text(SHOWN, 5)
+        assert any("Advisor" in line for line in terminal.screen.display)
+        terminal.press(b"d")
+        assert terminal.wait_for(terminal.ended, 5)
+
+
+def test_no_color_means_not_one_colour_code() -> None:
+    with showing("moving", NO_COLOR="1") as terminal:
+        for keys, text in (
+            (b"q", "attach again"), (b"?", "focus a pane"), (b"/x", "/x"), (b"\x10", "Search")
+        ):  # fmt: skip
+            terminal.press(keys)
+            assert terminal.wait_for_text(text), "\n".join(terminal.screen.display)
+            terminal.press(b"\x1b")
+            assert terminal.wait_for(
+                lambda text=text: not any(text in line for line in terminal.screen.display)  # type: ignore[misc]
+            )
+        terminal.press(b"d")
+        assert terminal.wait_for(terminal.ended, 5)
+        for codes in re.findall(rb"\x1b\[([\d;:]*)m", terminal.output):
+            for code in re.split(rb"[;:]", codes):
+                assert int(code or 0) in {0, 1, 2, 3, 4, 7, 22, 23, 24, 27}, codes
+
+
+@pytest.mark.parametrize(("depth", "codes"), [("16", rb"3[0-7]|9[0-7]"), ("256", rb"38;5;")])
+def test_fewer_colours(depth: str, codes: bytes) -> None:
+    term = {"16": "xterm-16color", "256": "xterm-256color"}[depth]
+    with showing(TERM=term, COLORTERM="") as terminal:
+        assert b"38;2;" not in terminal.output
+        assert re.search(codes, terminal.output)
+
+
+def test_a_locale_without_utf_8_gets_ascii() -> None:
+    terminal = Terminal(["-m", "tests.tui.show_fake", "still", "0.2"], LC_ALL="C")
+    try:
+        assert terminal.wait_for_text("* training")
+        terminal.press(b"\x10")
+        terminal.read(0.5)
+        assert terminal.output.isascii()
+    finally:
+        terminal.close()
+
+
+def test_a_stalled_terminal_catches_up_with_the_newest_frame() -> None:
+    """Nobody reads for a while: the loop goes on, and afterwards the picture is right."""
+    with showing("moving", "0.1") as terminal:
+        time.sleep(4)
+        started = time.monotonic()
+        terminal.read(0.5)
+        terminal.press(b"?")
+        assert terminal.wait_for_text("detach: leave", 3)
+        terminal.press(b"\x1b")
+        terminal.read(0.5)
+        assert time.monotonic() - started < 6
+        step = re.search(r"step (\S+)", terminal.screen.display[0])
+        assert step is not None
+        assert int(step[1].replace(",", "")) > 1000 + 7 * 25
+
+
+def test_a_resize_storm_ends_in_the_right_picture() -> None:
+    with showing() as terminal:
+        for width, height in ((80, 24), (200, 60), (60, 16), (119, 35), (100, 30)):
+            terminal.resize(width, height)
+            terminal.read(0.05)
+
+        def right() -> bool:
+            shown = terminal.screen.display
+            return shown[0].startswith(" ◆ batchtui") and shown[29].strip().endswith("Quit")
+
+        assert terminal.wait_for(right, 5), "\n".join(terminal.screen.display)
+        assert all(len(line) == 100 for line in terminal.screen.display)
