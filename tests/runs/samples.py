@@ -1,4 +1,4 @@
-"""Records with plausible values, and steps with values that differ from one to the next."""
+"""Records with plausible values, and runs made of them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import random
 from typing import Any
 
 from batchtui.records import GpuSample, MachineSample, Start, Step
+from batchtui.runs.directory import RunDirectory
+from batchtui.runs.store import RunStore
 
 
 def step(number: int, **values: Any) -> Step:
@@ -81,3 +83,18 @@ def sample(time: float, gpus: int = 0, **values: Any) -> MachineSample:
         for index in range(gpus)
     )
     return MachineSample(**(given | {"gpus": cards} | values))
+
+
+def fill(run: RunDirectory, steps: int = 3000) -> RunStore:
+    """Write a run that everything can be asked of; the store stays open."""
+    store = RunStore(run.database)
+    store.set_meta(run=run.name, status="finished", steps=steps, batch_size=64)
+    store.add_start(start())
+    for begin in range(1, steps + 1, 500):
+        numbers = range(begin, min(begin + 500, steps + 1))
+        store.add_steps([step(number, loss=1 / number, step_s=0.01) for number in numbers])
+        store.commit()
+    for tick in range(100):
+        store.add_sample(sample(1.7e9 + tick, gpus=1))
+    store.commit()
+    return store
