@@ -6,7 +6,7 @@ import time
 import weakref
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensor
@@ -53,6 +53,15 @@ class Storage:
     freed: str | None = None  # phase in which it was freed
 
 
+class Workspaces(Protocol):
+    """Who finds out what operators take for a moment, beside their results."""
+
+    operators: frozenset[str]
+
+    def want(self, func: Any, args: Any, kwargs: Any, storage: Storage) -> None:
+        """Have the size of `storage` set later to what this call takes."""
+
+
 class Recorder(TorchDispatchMode):
     """Note allocations and frees on one kind of device, in order.
 
@@ -64,15 +73,24 @@ class Recorder(TorchDispatchMode):
         kind: device type to watch, "cuda" or "cpu".
         deadline: `time.monotonic()` after which an operator raises TraceTimeout.
         products: whether matrix products take cuBLAS workspaces.
+        workspaces: gets the calls whose workspace is to be measured.
     """
 
-    def __init__(self, kind: str, deadline: float | None = None, *, products: bool = False) -> None:
+    def __init__(
+        self,
+        kind: str,
+        deadline: float | None = None,
+        *,
+        products: bool = False,
+        workspaces: Workspaces | None = None,
+    ) -> None:
         super().__init__()
         self.events: list[tuple[int, Storage, str]] = []
         self.phase = "build"
         self._kind = kind
         self._deadline = deadline
         self._products = products
+        self._workspaces = workspaces
         self._count = 0
         self._live: dict[int, tuple[Storage, Any]] = {}
         self._handles: set[str] = set()
@@ -94,6 +112,10 @@ class Recorder(TorchDispatchMode):
         result = func(*args, **(kwargs or {}))
         for tensor in _tensors(result):
             self.add(tensor, name)
+        if self._workspaces is not None and name in self._workspaces.operators:
+            entry = self._begin(0, name, "workspace")
+            self._free(entry)
+            self._workspaces.want(func, args, kwargs or {}, entry)
         return result
 
     def add(self, tensor: torch.Tensor, operator: str, category: str | None = None) -> None:
@@ -123,12 +145,6 @@ class Recorder(TorchDispatchMode):
         """Record memory that no tensor shows and that stays: a workspace, a bucket."""
         if size:
             self._begin(size, operator, category)
-
-    def transient(self, size: int, operator: str) -> None:
-        """Record memory that an operator takes and gives back before it returns."""
-        if size:
-            entry = self._begin(size, operator, "workspace")
-            self._free(entry)
 
     def close(self) -> None:
         """Stop recording: what is freed from now on is the tracer's own doing."""

@@ -25,8 +25,11 @@ from batchtui.forecast.fake_device import FakeDevice
 from batchtui.forecast.hollow import HollowModel, unfilled
 from batchtui.forecast.recorder import Recorder, Storage, TraceTimeout, category_of
 from batchtui.forecast.rehearsal import Plan, Task, rehearse
+from batchtui.forecast.workspaces import MeasuredWorkspaces
 
 DEFAULT_SIZES = (8, 32)
+_CPU_SIZES = (64, 32, 16, 8, 4)  # on a CPU convolutions run for real: the largest affordable
+_CPU_WORK = 60e9  # floating-point operations spent on them, about a second on two cores
 
 
 class TraceError(BatchtuiError):
@@ -51,7 +54,7 @@ def trace_model(
     task: Task,
     plan: Plan,
     *,
-    batch_sizes: tuple[int, int] = DEFAULT_SIZES,
+    batch_sizes: tuple[int, int] | None = None,
     device: str = "cuda",
     time_limit: float | None = None,
     fingerprint: str = "",
@@ -60,8 +63,8 @@ def trace_model(
     """Trace two whole steps at two batch sizes, which stand for every other size.
 
     Args:
-        batch_sizes: the sizes traced; equal, or where the operations differ between them,
-            the trace holds for the second size only.
+        batch_sizes: the sizes traced, by default what is affordable. Equal, or where the
+            operations differ between them, the trace holds for the second size only.
         device: what is forecast for, "cuda" or "cpu".
         time_limit: seconds after which to give up.
         check_size: a third size that must follow from the two, else the second alone is valid.
@@ -82,7 +85,7 @@ def trace_model(
         attempt = list(notes)
         tracer = _Tracer(task, plan, model, kind, device, attempt, deadline)
         try:
-            trace = tracer.trace(batch_sizes, check_size)
+            trace = tracer.trace(batch_sizes or tracer.affordable_sizes(), check_size)
         except TraceTimeout:
             raise TraceError(
                 f"tracing the model takes longer than {time_limit:.0f} s; raise the limit, or "
@@ -149,6 +152,8 @@ class _Tracer:
         self._deadline = deadline
         # One fake mode for all sizes: a tensor that the model keeps to itself stays valid.
         self._device = FakeDevice(kind)
+        self._recordings: dict[int, _Recording] = {}
+        self._workspaces = MeasuredWorkspaces() if target == "cpu" else None
 
     def trace(self, batch_sizes: tuple[int, int], check_size: int | None) -> Trace:
         """Trace at both sizes, at the second alone if the two do not match."""
@@ -158,7 +163,7 @@ class _Tracer:
         fixed = first == second
         if not fixed and low.sequence() != high.sequence():
             # The first pass may have filled a cache in the model: then a second one matches.
-            high = self._record(second)
+            high = self._record(second, again=True)
             if low.sequence() != high.sequence():
                 fixed = True
                 self._notes.append("the operations depend on the batch size: traced at this one")
@@ -169,6 +174,8 @@ class _Tracer:
                 self._notes.append("memory is not linear in the batch size: traced at this one")
         if fixed:
             low, first = high, second
+        if self._workspaces is not None:
+            self._workspaces.measure()
         return Trace(
             device=self._target,
             batch_sizes=(first, second),
@@ -178,14 +185,35 @@ class _Tracer:
             torch=torch.__version__,
         )
 
+    def affordable_sizes(self) -> tuple[int, int]:
+        """Choose the sizes to trace; on a CPU as large as the convolutions' cost allows."""
+        if self._workspaces is None:
+            return DEFAULT_SIZES
+        smallest = _CPU_SIZES[-1]
+        self._record(smallest)
+        cost = self._workspaces.cost() / smallest
+        for size in _CPU_SIZES:
+            if cost * size * 1.5 <= _CPU_WORK:  # the half size is run too
+                break
+        return size // 2, size
+
     def _standing_notes(self) -> list[str]:
         if self._target == "cuda" and self._kind == "cpu":
             return ["traced on CPU tensors: CUDA's choice of operators takes up to 12 % less"]
         return []
 
-    def _record(self, batch_size: int) -> _Recording:
-        products = self._target == "cuda"
-        recorder = Recorder(self._kind, self._deadline, products=products)
+    def _record(self, batch_size: int, *, again: bool = False) -> _Recording:
+        if again or batch_size not in self._recordings:
+            self._recordings[batch_size] = self._rehearse(batch_size)
+        return self._recordings[batch_size]
+
+    def _rehearse(self, batch_size: int) -> _Recording:
+        recorder = Recorder(
+            self._kind,
+            self._deadline,
+            products=self._target == "cuda",
+            workspaces=self._workspaces,
+        )
         collecting = gc.isenabled()
         gc.disable()  # a collection at a random moment would differ between the sizes
         try:
@@ -243,6 +271,7 @@ def _merged(low: _Recording, high: _Recording) -> list[Sequence[int]]:
             PHASES.index(phase),
         ]
         for (action, storage, phase), (_, twin, _) in zip(low.events, high.events, strict=True)
+        if storage.size or twin.size
     ]
 
 
