@@ -106,7 +106,7 @@ class LogTail:
     def _add_event(self, event: Event) -> None:
         level = event.level if event.level in _EVENT_LEVELS else "info"
         text = clean(event.message)
-        if event.step is not None:
+        if event.step:
             text += f" · step {units.count(event.step)}"
         self._add(text, level, event.time, True)
 

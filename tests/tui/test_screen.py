@@ -326,7 +326,9 @@ async def test_slash_filters_the_log() -> None:
         assert app.focused.id == "log"
         await pilot.press("escape")
         assert app.screen.query_one(LogPane).filter == ""
-        await pilot.press("slash", *"nowhere")
+        await pilot.press("slash", *"b?q/", "enter")
+        assert app.screen.query_one(LogPane).filter == "b?q/"
+        await pilot.press("slash", "ctrl+u", *"nowhere")
         await settle(pilot)
         assert has(app, "no line has “nowhere”")
         await pilot.press("escape")

@@ -48,7 +48,8 @@ def _host(facts: Facts, machine: MachineSample | None) -> MemoryView:
         parts.append(Part("free", max(0, total - used), _share(total - used, total), "free"))
     on_purpose = bool(machine.gpus)
     reason = "the run is on the CPU" if on_purpose else machine.gpu_status
-    facts_line = [("limit of", clean(machine.limit_source or units.MISSING, 60))]
+    source = clean(machine.limit_source or units.MISSING, 60)
+    facts_line = [("limit of", "this host" if source == "host" else source)]
     if machine.shm_total:
         shared = f"{units.gib(machine.shm_used)} of {units.gib(machine.shm_total)}"
         facts_line.append(("/dev/shm", shared))

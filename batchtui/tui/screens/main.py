@@ -28,12 +28,12 @@ from batchtui.tui.panes.steps import StepsPane
 from batchtui.tui.screens.batch import BatchDialog
 from batchtui.tui.screens.help import HelpDialog
 from batchtui.tui.screens.leave import DETACH, LeaveDialog
+from batchtui.tui.screens.zoom import zoom
 from batchtui.tui.view import View
-from batchtui.tui.widgets.pane import Pane
+from batchtui.tui.widgets.pane import RISE, Pane
 
 LEAST_WIDTH, LEAST_HEIGHT = 60, 16
 PANES = ("cpu", "memory", "steps", "loss", "log", "advisor")
-_LEVELS = (None, "warning", "critical")
 
 
 class MainScreen(Screen[None]):
@@ -41,15 +41,17 @@ class MainScreen(Screen[None]):
 
     AUTO_FOCUS = "#log"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("question_mark", "help", "Help"),
-        Binding("q", "leave", "Quit: detach or stop"),
+        # Keys that open something come first, so that what is typed right behind them, or comes
+        # in the same packet, already goes there.
+        Binding("question_mark", "help", "Help", priority=True),
+        Binding("q", "leave", "Quit: detach or stop", priority=True),
+        Binding("slash", "filter", "Filter the log", priority=True),
+        Binding("b", "type_batch", "Type the next batch size", priority=True),
         Binding("z", "zoom", "Zoom the focused pane"),
         Binding("space", "pause", "Pause the view"),
-        Binding("slash", "filter", "Filter the log"),
         Binding("escape", "back", "Back", show=False),
         Binding("plus,equals_sign", "choose(1)", "Larger next batch size"),
         Binding("minus", "choose(-1)", "Smaller next batch size"),
-        Binding("b", "type_batch", "Type the next batch size"),
         *(
             Binding(str(number), f"focus_pane('{name}')", f"Focus {name}", show=False)
             for number, name in enumerate(PANES, start=1)
@@ -88,7 +90,7 @@ class MainScreen(Screen[None]):
         """Show a view; while paused, keep it for later."""
         self._newest = view
         level = view.warning.level if view.warning else None
-        if _LEVELS.index(level) > _LEVELS.index(self._level):
+        if RISE.index(level) > RISE.index(self._level):
             self.app.bell()
         self._level = level
         if not self._paused:
@@ -112,27 +114,24 @@ class MainScreen(Screen[None]):
 
     # Keys ---------------------------------------------------------------------------------
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """While the filter is typed, letters are letters."""
+        typed = isinstance(self.focused, FilterLine)
+        return not (typed and action in ("help", "leave", "filter", "type_batch"))
+
     def action_focus_pane(self, name: str) -> None:
         """Focus a pane; while one is zoomed, zoom that one."""
         pane = self.query_one(f"#{name}", Pane)
         if self.has_class("zoomed"):
-            self._zoom(pane)
+            zoom(self, pane)
         pane.focus()
 
     def action_zoom(self) -> None:
         """Give the focused pane the whole screen, or take it back."""
         if self.has_class("zoomed"):
-            self._zoom(None)
+            zoom(self, None)
         elif isinstance(self.focused, Pane):
-            self._zoom(self.focused)
-
-    def _zoom(self, pane: Pane | None) -> None:
-        for other in self.query(".zoomed-pane, .zoomed-row"):
-            other.remove_class("zoomed-pane", "zoomed-row")
-        self.set_class(pane is not None, "zoomed")
-        if pane is not None and pane.parent is not None:
-            pane.add_class("zoomed-pane")
-            self.query_one(f"#{pane.parent.id}").add_class("zoomed-row")
+            zoom(self, self.focused)
 
     def action_pause(self) -> None:
         """Hold the view still, or show the newest again; reading goes on."""
@@ -147,7 +146,7 @@ class MainScreen(Screen[None]):
         if log.filter:
             log.filter = ""
         elif self.has_class("zoomed"):
-            self._zoom(None)
+            zoom(self, None)
         elif self._choice is not None:
             self._choose(None)
 

@@ -11,6 +11,7 @@ from batchtui.tui.palette import BACKGROUND, Palette
 from batchtui.tui.view import View
 from batchtui.tui.widgets.canvas import Canvas
 
+RISE = (None, "warning", "critical")
 LEVEL_LOOKS = {"warning": "warn", "critical": "bad"}
 LEVEL_GLYPHS = {"warning": "▲", "critical": "‼"}
 

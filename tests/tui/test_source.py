@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from batchtui.records import Checkpoint, Evaluation, Event, GpuSample, MachineSample, Step
+from batchtui.runs.directory import RunDirectory
+from batchtui.runs.store import RunStore
+from batchtui.tui.source import RunSource
+
+GIB = 1 << 30
+START = 1_800_000_000.0
+
+
+def steps(count: int, first: int = 1) -> list[Step]:
+    return [
+        Step(
+            time=START + 0.1 * number, step=number, samples=64 * number, epoch=1, batch=64,
+            loss=2.0 / number, variance=0.5, step_s=0.1 + 0.5 * (number == 700), forward_s=0.04,
+            backward_s=0.05, allocated=GIB, reserved=3 * GIB, peak=2 * GIB,
+        )
+        for number in range(first, first + count)
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDirectory:
+    directory = RunDirectory(tmp_path / "digits-001")
+    directory.path.mkdir()
+    return directory
+
+
+def fill(run: RunDirectory, count: int, gpus: tuple[GpuSample, ...] = ()) -> RunStore:
+    store = RunStore(run.database)
+    store.set_meta(
+        run=run.name, status="finished", batch_size=64, global_batch_size=64, steps=count,
+        samples=64 * count, samples_per_s=640.0, total_samples=128_000, epochs=4,
+        train_samples=32_000, device="cuda:0" if gpus else "cpu", step_time_p50_s=0.1,
+        step_time_p95_s=0.11, started=START, ended=START + 60,
+        config={"limits": {"memory": "6GiB"}},
+    )  # fmt: skip
+    store.add_steps(steps(count))
+    for second in range(60):
+        store.add_sample(
+            MachineSample(
+                time=START + second, cpu=0.5, cores=(0.25, 0.75), limit_total=8 * GIB,
+                limit_used=4 * GIB, limit_source="host", worker_resident=2 * GIB, gpus=gpus,
+                gpu_status=None if gpus else "no NVIDIA driver",
+            )
+        )  # fmt: skip
+    store.add_evaluation(Evaluation(time=START, step=500, samples=32_000, epoch=1, accuracy=0.93))
+    store.add_checkpoint(Checkpoint(time=START, step=500, samples=32_000, epoch=1, file="a.pt"))
+    store.add_event(Event(time=START, level="info", kind="started", message="worker started"))
+    store.commit()
+    return store
+
+
+def test_a_run_on_the_cpu(run: RunDirectory) -> None:
+    fill(run, 1000).close(final=True)
+    run.log.write_text("hello\n")
+    os.utime(run.log, (START + 1, START + 1))
+    view = RunSource(run).read()
+    assert (view.run, view.word) == ("digits-001", "finished")
+    assert view.progress.fraction == 0.5
+    assert view.memory.title == "Memory · no GPU"
+    assert view.memory.limit == 6 * GIB
+    assert view.memory.used == 4 * GIB
+    assert [role for role, _ in view.memory.history.layers] == ["a", "other"]
+    assert view.loss.accuracy == 0.93
+    assert len(view.loss.loss.x) >= 256
+    assert view.loss.loss.x[0] == 1.0
+    assert max(value or 0 for value in view.steps.points.high) == pytest.approx(0.6)
+    assert view.steps.p50 == 0.1
+    assert view.batch.variance == pytest.approx(0.5)
+    assert [line.text for line in view.log.lines] == ["worker started", "hello"]
+
+
+def test_a_run_on_a_gpu(run: RunDirectory) -> None:
+    gpu = GpuSample(index=0, name="A100", used=5 * GIB, total=8 * GIB, worker_used=4 * GIB,
+                    others_used=GIB)  # fmt: skip
+    fill(run, 100, (gpu,)).close(final=True)
+    view = RunSource(run).read()
+    assert view.memory.title == "GPU memory · A100"
+    assert [part.label for part in view.memory.parts] == [
+        "allocated", "peak", "reserved", "context", "others"
+    ]  # fmt: skip
+    role, own = view.memory.history.layers[0]
+    assert role == "a"
+    assert own.mean[-1] == 4 * GIB
+
+
+def test_events_come_once_and_new_ones_are_found(run: RunDirectory) -> None:
+    store = fill(run, 10)
+    source = RunSource(run)
+    assert [line.text for line in source.read().log.lines] == ["worker started"]
+    store.add_event(Event(time=START + 9, level="warning", kind="memory", message="memory at 91 %"))
+    store.commit()
+    lines = source.read().log.lines
+    assert [(line.text, line.level) for line in lines] == [
+        ("worker started", "info"), ("memory at 91 %", "warning")
+    ]  # fmt: skip
+    store.close(final=False)
+
+
+def test_before_there_is_a_database_the_log_is_shown(run: RunDirectory) -> None:
+    run.log.write_text("ImportError: no torch\n")
+    view = RunSource(run).read()
+    assert view.word == "starting"
+    assert view.trouble
+    assert view.log.lines[0].level == "error"
+
+
+def test_a_database_that_breaks_leaves_the_last_numbers(run: RunDirectory) -> None:
+    fill(run, 100).close(final=True)
+    source = RunSource(run)
+    assert source.read().trouble is None
+    run.database.write_bytes(b"junk" * 5000)
+    view = source.read()
+    assert view.trouble
+    assert "\n" not in view.trouble
+    assert view.progress.step == 100
+
+
+def test_a_long_run_is_read_in_bounded_time(run: RunDirectory) -> None:
+    store = fill(run, 1)
+    for first in range(2, 200_000, 20_000):
+        store.add_steps(steps(20_000, first))
+        store.commit()
+    source = RunSource(run)
+    source.read()
+    began = time.perf_counter()
+    view = source.read()
+    assert time.perf_counter() - began < 0.3
+    assert 256 <= len(view.loss.loss.x) <= 512
+    store.close(final=False)
