@@ -12,7 +12,8 @@ from typing import Any
 from batchtui.errors import BatchtuiError
 from batchtui.forecast.events import Trace
 from batchtui.forecast.fit import Measured
-from batchtui.forecast.forecast import Context, Forecaster
+from batchtui.forecast.forecast import Forecaster
+from batchtui.forecast.rows import Context
 from batchtui.forecast.verdict import WILL_NOT_FIT
 from benchmarks.gpu_tables import Row, Traces, capacities
 

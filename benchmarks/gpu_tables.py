@@ -24,7 +24,7 @@ from batchtui.forecast.settings import MIB
 
 ROOT = Path(__file__).resolve().parent.parent
 # The tracer: a trace by other code is another trace. The rest only reads traces.
-_TRACER = ("answers", "events", "fake_device", "hollow", "recorder", "rehearsal", "trace")
+_TRACER = ("answers", "fake_device", "hollow", "recorder", "rehearsal", "trace")
 _ALIASES = {"mnasnet": "mnasnet10", "squeezenet": "squeezenet10", "shufflenetv2": "shufflenetv2x10"}
 _TEN_CLASSES = ("mnasnet", "mobilenetv3")  # as the measured rows had them; the others 1000
 SIZES = (64, 128)

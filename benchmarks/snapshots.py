@@ -15,9 +15,51 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from batchtui.forecast.allocator import Allocator, Block
-from batchtui.forecast.expandable import ExpandableAllocator
+from batchtui.forecast.allocator import Allocator, Block, Pool
 from batchtui.forecast.settings import SMALL_REQUEST, AllocatorSettings
+
+
+class RestoredAllocator(Allocator):
+    """An allocator that starts from segments as they were found."""
+
+    def adopt(
+        self, address: int, size: int, small: bool, stream: int, used: list[tuple[int, int, int]]
+    ) -> dict[int, Block]:
+        """Take over a segment as it was found: `used` = (address, bytes, request) in order.
+
+        Returns the blocks in use by address.
+        """
+        pool = self.pools.setdefault((stream, small), Pool(stream, small))
+        self._grow(size)
+        found: dict[int, Block] = {}
+        last: Block | None = None
+        at = address
+        for start, length, request in [*used, (address + size, 0, 0)]:
+            for free, begin, end in ((True, at, start), (False, start, start + length)):
+                if begin == end:
+                    continue
+                block = Block(begin, end - begin, pool)
+                block.prev = last
+                if last is not None:
+                    last.next = block
+                last = block
+                block.free = free
+                if free:
+                    pool.insert(block)
+                else:
+                    block.request = request
+                    self.allocated += block.size
+                    found[begin] = block
+            at = start + length
+        self.peak_allocated = max(self.peak_allocated, self.allocated)
+        return found
+
+    def give_back(self, address: int) -> None:
+        """Release the segment at an address, if it is held and nothing in it is in use."""
+        for pool in self.pools.values():
+            for block in pool.ordered():
+                if block.address == address and block.prev is None and block.next is None:
+                    self._release(block)
 
 
 @dataclass(slots=True)
@@ -129,8 +171,7 @@ def replay_snapshot(snapshot: dict[str, Any], settings: AllocatorSettings | None
     """Replay a snapshot's events from its own start, and compare the reserved memory."""
     settings = settings or AllocatorSettings()
     start = start_of(snapshot, settings)
-    kind = ExpandableAllocator if settings.expandable_segments else Allocator
-    allocator = kind(settings, place=_Tape(snapshot["events"]).place)
+    allocator = RestoredAllocator(settings, place=_Tape(snapshot["events"]).place)
     live: dict[int, Block] = {}
     for segment in start:
         used = [(address, *sizes) for address, sizes in sorted(segment.used.items())]

@@ -160,13 +160,6 @@ class Allocator:
                 if block.prev is None and block.next is None:
                     self._release(block)
 
-    def give_back(self, address: int) -> None:
-        """Release the segment at an address, if it is held and nothing in it is in use."""
-        for pool in self.pools.values():
-            for block in pool.ordered():
-                if block.address == address and block.prev is None and block.next is None:
-                    self._release(block)
-
     # ------------------------------------------------------------------ how it finds memory
 
     def _splits(self, small: bool, size: int, rest: int) -> bool:
@@ -272,37 +265,3 @@ class Allocator:
             if len(kept) == len(whole):
                 break
             whole = kept
-
-    # ------------------------------------------------------------- recorded starting states
-
-    def adopt(
-        self, address: int, size: int, small: bool, stream: int, used: list[tuple[int, int, int]]
-    ) -> dict[int, Block]:
-        """Take over a segment as it was found: `used` = (address, bytes, request) in order.
-
-        Returns the blocks in use by address.
-        """
-        pool = self.pools.setdefault((stream, small), Pool(stream, small))
-        self._grow(size)
-        found: dict[int, Block] = {}
-        last: Block | None = None
-        at = address
-        for start, length, request in [*used, (address + size, 0, 0)]:
-            for free, begin, end in ((True, at, start), (False, start, start + length)):
-                if begin == end:
-                    continue
-                block = Block(begin, end - begin, pool)
-                block.prev = last
-                if last is not None:
-                    last.next = block
-                last = block
-                block.free = free
-                if free:
-                    pool.insert(block)
-                else:
-                    block.request = request
-                    self.allocated += block.size
-                    found[begin] = block
-            at = start + length
-        self.peak_allocated = max(self.peak_allocated, self.allocated)
-        return found

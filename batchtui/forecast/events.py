@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from batchtui.errors import BatchtuiError
+from batchtui.forecast.settings import CUBLAS_WORKSPACE
 
 VERSION = 1
 ALLOCATE, FREE = 1, -1
@@ -56,6 +57,16 @@ class Trace:
         """Whether the trace says something about this size: all, or the only one traced."""
         first, second = self.batch_sizes
         return first != second or batch_size == first
+
+    def with_workspaces(self, size: int) -> Trace:
+        """Return the trace with cuBLAS workspaces of `size` bytes; convolutions' stay."""
+        events = [
+            [*event[:2], size, size, *event[4:]]
+            if event[4] == WORKSPACE and event[2] == event[3] == CUBLAS_WORKSPACE
+            else event
+            for event in self.events
+        ]
+        return replace(self, events=events, _last=None)
 
     def at(self, batch_size: int) -> list[Event]:
         """Return the events at a batch size; bytes as requested, whole numbers.

@@ -8,55 +8,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
 
 from batchtui.errors import BatchtuiError
 from batchtui.forecast import fit
 from batchtui.forecast.events import Trace, peak_by_category
 from batchtui.forecast.fit import Measured
-from batchtui.forecast.replay import Replay, replay, smallest_capacity
-from batchtui.forecast.settings import MIB, AllocatorSettings
+from batchtui.forecast.replay import Replay, late, replay, smallest_capacity
+from batchtui.forecast.rows import Context, Forecast
+from batchtui.forecast.settings import MIB
 from batchtui.forecast.verdict import TIGHT, WILL_NOT_FIT, interval, verdict
 
 CUDA_CONTEXT = 410 * MIB  # context and loaded kernels, where nothing was measured
 # Reserved memory is jagged in the batch size: it is averaged over sizes this near.
 NEAR, NEAREST = 0.02, 6
 _PARTS = ("parameters", "gradients", "optimizer", "activations", "inputs")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Context:
-    """What surrounds the step on its device; sizes in bytes."""
-
-    settings: AllocatorSettings = field(default_factory=AllocatorSettings)
-    overhead: int | None = None  # CUDA context, or a CPU process before its first step: measured
-    others: int = 0  # held by other processes on the device
-    loaders: int = 0  # of a CPU's limit: batches of the data loaders in /dev/shm
-    convolutional: bool | None = None  # None: as the trace says
-    low_memory: bool = False  # device cpu: malloc settings of limits.low_memory
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Forecast:
-    """One row; the fields are a public format."""
-
-    batch_size: int
-    device: str
-    capacity_bytes: int | None
-    peak_bytes: int
-    low_bytes: int
-    high_bytes: int
-    reserved_bytes: int | None
-    survives_bytes: int | None
-    verdict: str
-    method: str
-    assumptions: list[str]
-    breakdown: dict[str, int | None]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the row as `forecast --json` prints it."""
-        return asdict(self)
 
 
 class Forecaster:
@@ -82,6 +47,8 @@ class Forecaster:
         self.capacity = capacity
         self.measured = list(measured)
         self.context = context or Context()
+        if trace is not None and self.context.cublas_workspace is not None:
+            self.trace = trace.with_workspaces(self.context.cublas_workspace)
         self._replays: dict[int, Replay] = {}
         self._levels: dict[int, list[float]] = {}
         self._survives: dict[int, int] = {}
@@ -192,7 +159,7 @@ class Forecaster:
         first, second = self.trace.batch_sizes
         reach = min(int(batch_size * NEAR), NEAREST) if first != second else 0
         for step in sorted({reach, reach // 2} - {0}, reverse=True):
-            if _late(deadline):
+            if late(deadline):
                 return levels
             low, high = (self._replay(batch_size + side).peak_reserved for side in (-step, step))
             levels += [(low + high) / 2] * 2
@@ -210,7 +177,7 @@ class Forecaster:
             first=self.available,
             deadline=deadline,
         )
-        if not _late(deadline):
+        if not late(deadline):
             self._survives[batch_size] = found
         return found
 
@@ -231,8 +198,7 @@ class Forecaster:
         if trace is not None:
             base = self.context.overhead or 0
 
-            def predict(size: int) -> float:
-                assert trace is not None
+            def predict(size: int, trace: Trace = trace) -> float:
                 return base + peak_by_category(trace.at(size))[0]
 
             held = peak_by_category(trace.at(batch_size))[1]
@@ -252,7 +218,7 @@ class Forecaster:
         )
 
     def _method(self, trace: Trace | None, runs: int) -> str:
-        told = f"{runs} measured run{'s' if runs != 1 else ''}"
+        told = "1 measured run" if runs == 1 else f"{runs} measured runs"
         if trace is None:
             return f"fit over {told}"
         how = f"{trace.method}, replay" if self.accelerator else trace.method
@@ -332,7 +298,3 @@ def forecast(
         trace, device=device, capacity=capacity, measured=measured, context=context
     )
     return [forecaster.row(size) for size in batch_sizes]
-
-
-def _late(deadline: float | None) -> bool:
-    return deadline is not None and time.perf_counter() > deadline

@@ -90,6 +90,11 @@ def smallest_capacity(
             bad = middle
         else:  # what it reserved at most would have done as well
             good = min(middle, attempt.peak_reserved)
-        if deadline is not None and time.perf_counter() > deadline:
+        if late(deadline):
             break
     return good
+
+
+def late(deadline: float | None) -> bool:
+    """Whether `time.perf_counter()` has passed a deadline; None: there is none."""
+    return deadline is not None and time.perf_counter() > deadline

@@ -21,6 +21,9 @@ MIN_LARGE_REQUEST = 10 * MIB  # from here on a segment is made for the request
 ROUND_LARGE = 2 * MIB
 UNLIMITED = 1 << 62
 
+CUBLAS_WORKSPACE = 8_519_680  # of a handle, on everything but Hopper
+_HOPPER = ("H100", "H200", "H800", "H20", "GH200")
+
 VARIABLES = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF")  # the first one set wins
 _INTERVALS = 16  # of roundup_power2_divisions: 1 MiB, 2 MiB, 4 MiB, … 32 GiB and above
 _TOKEN = re.compile(r"[,:\[\]]|[^,:\[\]\s]+")
@@ -85,6 +88,19 @@ def segment_size(size: int) -> int:
     if size < MIN_LARGE_REQUEST:
         return LARGE_SEGMENT
     return -(-size // ROUND_LARGE) * ROUND_LARGE
+
+
+def cublas_workspace(environment: Mapping[str, str], device_name: str | None = None) -> int:
+    """Return the bytes of a cuBLAS handle's workspace.
+
+    `CUBLAS_WORKSPACE_CONFIG` (pairs of KiB and count, `:4096:2:16:8`) rules; Hopper has more by
+    default.
+    """
+    numbers = re.findall(r":(\d+):(\d+)", environment.get("CUBLAS_WORKSPACE_CONFIG", ""))
+    if numbers:
+        return sum(int(kibibytes) * int(count) for kibibytes, count in numbers) << 10
+    hopper = device_name is not None and any(name in device_name for name in _HOPPER)
+    return 32 * MIB if hopper else CUBLAS_WORKSPACE
 
 
 class _Parser:

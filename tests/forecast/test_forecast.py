@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from batchtui.errors import BatchtuiError
 from batchtui.forecast.events import CATEGORIES, Trace, peak_by_category
 from batchtui.forecast.fit import Measured
-from batchtui.forecast.forecast import Context, Forecaster, forecast
+from batchtui.forecast.forecast import Forecaster, forecast
 from batchtui.forecast.replay import replay, smallest_capacity
+from batchtui.forecast.rows import Context
 from batchtui.forecast.settings import MIB, AllocatorSettings
 from batchtui.forecast.verdict import FITS, TIGHT, WILL_NOT_FIT
 
@@ -116,6 +117,16 @@ def test_the_smallest_capacity_survives_and_less_does_not(size: int) -> None:
     assert free.peak_allocated <= least <= free.peak_reserved
     assert not replay(events, DEFAULTS, least).out_of_memory
     assert replay(events, DEFAULTS, least - 2 * MIB).out_of_memory
+
+
+def test_a_hopper_holds_larger_workspaces() -> None:
+    trace = make_trace()
+    trace.events.insert(0, [1, 100_000, 8_519_680, 8_519_680, CATEGORIES.index("workspace"), 2])
+    plain = peak_by_category(trace.at(8))[0]
+    context = Context(cublas_workspace=32 * MIB)
+    large = Forecaster(trace, context=context).trace
+    assert large is not None
+    assert peak_by_category(large.at(8))[0] == plain + 32 * MIB - 8_519_680
 
 
 def test_rows_are_the_public_format() -> None:

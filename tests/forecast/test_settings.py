@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from batchtui.errors import UsageError
-from batchtui.forecast.settings import MIB, UNLIMITED, AllocatorSettings
+from batchtui.forecast.settings import MIB, UNLIMITED, AllocatorSettings, cublas_workspace
 
 
 def test_defaults() -> None:
@@ -74,3 +74,11 @@ def test_what_pytorch_refuses_is_refused_in_one_line(text: str) -> None:
         AllocatorSettings.parse(text)
     assert text in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_cublas_workspaces() -> None:
+    assert cublas_workspace({}) == 8_519_680
+    assert cublas_workspace({}, "NVIDIA GeForce RTX 3060") == 8_519_680
+    assert cublas_workspace({}, "NVIDIA H100 80GB HBM3") == 32 * MIB
+    assert cublas_workspace({"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}, "H100") == 32 * MIB
+    assert cublas_workspace({"CUBLAS_WORKSPACE_CONFIG": ":4096:2:16:8"}) == 8_519_680
