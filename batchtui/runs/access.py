@@ -34,34 +34,38 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    """Connect, by ever humbler means; each reads one schema row to see whether it works.
+    """Connect, in a read-only folder by humbler means.
 
     A file in WAL mode needs its -shm file, which nobody can create in a read-only folder. If
-    the writer left a -wal, SQLite reads both without locks into memory of its own; if there is
-    none, the file is whole, and declared immutable.
+    the writer left a -wal, SQLite reads both without locks into memory of its own; if it left
+    nothing, the file is whole, and declared immutable.
     """
-    plain = f"{path.absolute().as_uri()}?mode=ro"
-    ways = [(plain, "")]
-    if os.path.exists(f"{path}-wal"):
-        ways.append((f"{plain}&vfs=unix-none", "PRAGMA locking_mode = EXCLUSIVE"))
-    else:
-        ways.append((f"{plain}&immutable=1", ""))
-    if os.access(path.parent, os.W_OK):
-        del ways[1]  # then a failure has another reason, and these ways could mislead a writer
-    for way, (uri, pragma) in enumerate(ways, start=1):
-        db = sqlite3.connect(uri, uri=True, timeout=_LOCK_WAIT, isolation_level=None)
-        try:
-            db.execute(pragma)
-            db.execute("SELECT 1 FROM sqlite_master").fetchone()
-            return db
-        except sqlite3.OperationalError:
-            db.close()
-            if way == len(ways):
-                raise
-        except BaseException:
-            db.close()
+    uri = path.absolute().as_uri()
+    plain = f"{uri}?mode=ro"
+    try:
+        return _try(plain)
+    except sqlite3.OperationalError:
+        writable = os.access(path.parent, os.W_OK)
+        cut_off = os.path.exists(f"{path}-journal")
+        if cut_off and writable:
+            _try(f"{uri}?mode=rw").close()  # SQLite undoes what a dead writer left half done
+            return _try(plain)
+        if cut_off or writable:
             raise
-    raise AssertionError("unreachable")
+    if os.path.exists(f"{path}-wal"):
+        return _try(f"{plain}&vfs=unix-none", "PRAGMA locking_mode = EXCLUSIVE")
+    return _try(f"{plain}&immutable=1")
+
+
+def _try(uri: str, pragma: str = "PRAGMA query_only = ON") -> sqlite3.Connection:
+    db = sqlite3.connect(uri, uri=True, timeout=_LOCK_WAIT, isolation_level=None)
+    try:
+        db.execute(pragma)
+        db.execute("SELECT 1 FROM sqlite_master").fetchone()
+    except BaseException:
+        db.close()
+        raise
+    return db
 
 
 def _advice(path: Path, error: Exception) -> str:

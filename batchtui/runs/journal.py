@@ -157,8 +157,8 @@ class JournalTail:
 
     def _next_file(self) -> bool:
         """Go on to the next file, if there is one; return whether there is more to do."""
-        later = [number for number in self._numbers() if number > self._file]
-        if not later:
+        later = self._later()
+        if later is None:
             return False
         if self._fill():
             return True  # written between the last look and the start of the next file
@@ -167,8 +167,16 @@ class JournalTail:
             self._line_start -= 1  # so that a position never lies beyond the file's end
             self._torn = b""
             return True
-        self._begin(later[0])
+        self._begin(later)
         return True
+
+    def _later(self) -> int | None:
+        """Return the number of the file after this one; the folder is searched only in need."""
+        if self._path(self._file + 1).exists():
+            return self._file + 1
+        if self._path(self._file).exists():
+            return None
+        return min((number for number in self._numbers() if number > self._file), default=None)
 
     def _begin(self, number: int) -> None:
         self._file = number

@@ -16,6 +16,7 @@ from typing import Any
 from batchtui.errors import StoreError
 from batchtui.records import Checkpoint, Evaluation, Event, MachineSample, Start, Step
 from batchtui.runs import rollups, rows, schema
+from batchtui.runs.filesystem import on_network
 from batchtui.runs.journal import Position
 
 MAX_PENDING_STEPS = 20_000  # kept while nothing can be written; of more, the oldest go
@@ -54,17 +55,21 @@ class RunStore:
     read no more of a journal meanwhile, it keeps records better than this process can.
     """
 
-    def __init__(self, path: Path, leave_wal_within: float = 3.0) -> None:
+    def __init__(
+        self, path: Path, *, shared: bool | None = None, leave_wal_within: float = 3.0
+    ) -> None:
         """Open a run.db, or create it.
 
         Args:
             path: the file.
+            shared: whether other machines may read it; by default, as its file system tells.
             leave_wal_within: seconds that a final close waits for readers.
 
         Raises:
             StoreError: it can't be created, or it is there and is not ours.
         """
         self._path = path
+        self._shared = on_network(path.parent) if shared is None else shared
         self._leave_wal_within = leave_wal_within
         self._pending = _Pending()
         self._written: dict[str, str] = {}  # what meta holds on disk
@@ -200,7 +205,9 @@ class RunStore:
         refusal = schema.refusal(self._db) if _has_tables(self._db) else None
         if refusal is not None:
             raise StoreError(f"{self._path}: {refusal}")
-        self._db.execute("PRAGMA journal_mode = WAL")
+        # Readers and writer share memory in WAL mode, which machines don't. Without it they wait
+        # for each other, and each commit for the disk.
+        self._db.execute(f"PRAGMA journal_mode = {'DELETE' if self._shared else 'WAL'}")
         # In WAL mode a power cut can cost the last commits, never the file: good enough for
         # what the journal holds as well, and no fsync a second.
         self._db.execute("PRAGMA synchronous = NORMAL")

@@ -222,7 +222,7 @@ def test_another_user_without_a_right_to_write(run: RunDirectory) -> None:
     """The same for a user who is not root, without any mount; and one who may not even look."""
     if os.geteuid() != 0:
         pytest.skip("becoming another user needs root")
-    fill(run)  # left open: what is newest is in the WAL alone
+    store = fill(run)  # not closed: what is newest is in the WAL alone
     with tempfile.TemporaryDirectory() as name:
         copy = Path(name)
         for suffix in ("", "-wal"):
@@ -238,6 +238,7 @@ def test_another_user_without_a_right_to_write(run: RunDirectory) -> None:
             )
             assert child.stdout.startswith(answer), child.stderr
         assert not (copy / "run.db-shm").exists()
+    store.close()
 
 
 _LOOK = """
