@@ -37,8 +37,8 @@ _PRODUCTS = frozenset(
 )
 
 
-class TraceTimeout(Exception):
-    """The trace took longer than it may."""
+class TraceTimeout(BaseException):
+    """The trace took longer than it may; no error that a model might swallow."""
 
 
 @dataclass(slots=True)

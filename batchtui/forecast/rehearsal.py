@@ -83,7 +83,7 @@ def rehearse(
     nodes = device.accumulators(parameters)
     optimizer = task.optimizer(module.parameters())
     if target == "cuda" and device.kind != "cuda":
-        _use_foreach(optimizer)
+        use_foreach(optimizer)
     scaler = torch.amp.GradScaler(device.kind, enabled=plan.amp == "fp16")
     if plan.processes > 1:
         for size in bucket_sizes(parameters):
@@ -115,7 +115,7 @@ def rehearse(
             torch.nn.utils.clip_grad_norm_(parameters, plan.clip_grad_norm)
         scaler.step(optimizer)
         scaler.update()
-        _mark_state(optimizer, recorder)
+        mark_state(optimizer, recorder)
         if plan.zero_grad == "end":
             optimizer.zero_grad()
     if plan.evaluation:
@@ -166,14 +166,14 @@ def _autocast(plan: Plan, kind: str) -> contextlib.AbstractContextManager[Any]:
     return torch.autocast(kind, torch.bfloat16 if plan.amp == "bf16" else torch.float16)
 
 
-def _use_foreach(optimizer: torch.optim.Optimizer) -> None:
+def use_foreach(optimizer: torch.optim.Optimizer) -> None:
     """Choose foreach as the optimizer would on CUDA."""
     for group in optimizer.param_groups:
         if group.get("foreach", False) is None and not group.get("fused"):
             group["foreach"] = not group.get("differentiable", False)
 
 
-def _mark_state(optimizer: torch.optim.Optimizer, recorder: Recorder) -> None:
+def mark_state(optimizer: torch.optim.Optimizer, recorder: Recorder) -> None:
     for tensor in pytree.tree_leaves(dict(optimizer.state)):
         recorder.mark(tensor, "optimizer")
 

@@ -10,11 +10,12 @@ workspace at the first product of the forward and of the backward pass, in categ
 
 from __future__ import annotations
 
+import functools
 import gc
 import itertools
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -30,6 +31,10 @@ from batchtui.forecast.workspaces import MeasuredWorkspaces
 DEFAULT_SIZES = (8, 32)
 _CPU_SIZES = (64, 32, 16, 8, 4)  # on a CPU convolutions run for real: the largest affordable
 _CPU_WORK = 60e9  # floating-point operations spent on them, about a second on two cores
+
+
+# (module, device, recorder, batch size, the device forecast for): train it, two whole steps.
+Rehearsal = Callable[[torch.nn.Module, FakeDevice, Recorder, int, str], None]
 
 
 class TraceError(BatchtuiError):
@@ -60,9 +65,36 @@ def trace_model(
     fingerprint: str = "",
     check_size: int | None = None,
 ) -> Trace:
-    """Trace two whole steps at two batch sizes, which stand for every other size.
+    """Trace a task in the generic loop; see `trace_steps`."""
+    return trace_steps(
+        task.model,
+        functools.partial(rehearse, task, plan),
+        channels_last=plan.channels_last,
+        batch_sizes=batch_sizes,
+        device=device,
+        time_limit=time_limit,
+        fingerprint=fingerprint,
+        check_size=check_size,
+    )
+
+
+def trace_steps(
+    build: Callable[[], torch.nn.Module],
+    rehearsal: Rehearsal,
+    *,
+    channels_last: bool | Callable[[torch.nn.Module], bool] = False,
+    batch_sizes: tuple[int, int] | None = None,
+    device: str = "cuda",
+    time_limit: float | None = None,
+    fingerprint: str = "",
+    check_size: int | None = None,
+) -> Trace:
+    """Trace training steps at two batch sizes, which stand for every other size.
 
     Args:
+        build: makes the module, on ordinary CPU tensors.
+        rehearsal: trains it once its parameters are fake.
+        channels_last: the layout of its weights, or what tells it of the module.
         batch_sizes: the sizes traced, by default what is affordable. Equal, or where the
             operations differ between them, the trace holds for the second size only.
         device: what is forecast for, "cuda" or "cpu".
@@ -78,12 +110,14 @@ def trace_model(
     failure: TraceError | None = None
     try:
         with unfilled():
-            model = HollowModel(task.model())
+            model = HollowModel(build())
     except Exception as error:
         raise TraceError(f"the model cannot be built: {one_line(error)}") from error
+    if callable(channels_last):
+        channels_last = channels_last(model.module)
     for kind in _ladder(device, notes):
         attempt = list(notes)
-        tracer = _Tracer(task, plan, model, kind, device, attempt, deadline)
+        tracer = _Tracer(rehearsal, model, channels_last, kind, device, attempt, deadline)
         try:
             trace = tracer.trace(batch_sizes or tracer.affordable_sizes(), check_size)
         except TraceTimeout:
@@ -135,17 +169,17 @@ class _Tracer:
 
     def __init__(
         self,
-        task: Task,
-        plan: Plan,
+        rehearsal: Rehearsal,
         model: HollowModel,
+        channels_last: bool,
         kind: str,
         target: str,
         notes: list[str],
         deadline: float | None,
     ) -> None:
-        self._task = task
-        self._plan = plan
+        self._rehearsal = rehearsal
         self._model = model
+        self._channels_last = channels_last
         self._kind = kind
         self._target = target
         self._notes = notes
@@ -175,7 +209,13 @@ class _Tracer:
         if fixed:
             low, first = high, second
         if self._workspaces is not None:
-            self._workspaces.measure()
+            left = None if self._deadline is None else self._deadline - time.monotonic()
+            self._workspaces.measure(None if left is None else time.monotonic() + left / 2)
+            if self._workspaces.skipped:
+                self._notes.append(
+                    f"what {self._workspaces.skipped} convolutions take beside their results "
+                    "was not measured"
+                )
         return Trace(
             device=self._target,
             batch_sizes=(first, second),
@@ -226,16 +266,10 @@ class _Tracer:
                 self._model.put_on(
                     self._device,
                     lambda tensor, category: recorder.add(tensor, "module", category),
-                    self._plan.channels_last,
+                    self._channels_last,
                 )
-                rehearse(
-                    self._task,
-                    self._plan,
-                    self._model.module,
-                    self._device,
-                    recorder,
-                    batch_size,
-                    self._target,
+                self._rehearsal(
+                    self._model.module, self._device, recorder, batch_size, self._target
                 )
         finally:
             recorder.close()
@@ -260,7 +294,7 @@ def _canonical(events: list[tuple[int, Storage, str]]) -> list[tuple[int, Storag
 
 
 def _merged(low: _Recording, high: _Recording) -> list[Sequence[int]]:
-    """Combine the same events at two sizes."""
+    """Combine the same events at two sizes, but those that take nothing or nobody knows what."""
     return [
         [
             action,
@@ -271,7 +305,7 @@ def _merged(low: _Recording, high: _Recording) -> list[Sequence[int]]:
             PHASES.index(phase),
         ]
         for (action, storage, phase), (_, twin, _) in zip(low.events, high.events, strict=True)
-        if storage.size or twin.size
+        if max(storage.size, twin.size) > 0 and min(storage.size, twin.size) >= 0
     ]
 
 

@@ -8,6 +8,7 @@ the small sizes that are traced.
 from __future__ import annotations
 
 import bisect
+import time
 from collections.abc import Hashable
 from typing import Any
 
@@ -16,7 +17,9 @@ from torch.utils import _pytree as pytree
 
 from batchtui.forecast.recorder import Storage
 
+UNKNOWN = -1
 _LABEL = "batchtui::"
+_HALF = 30  # times slower half precision is where the processor has no instruction for it
 _LARGEST = 1 << 30  # bytes of arguments: beyond, the measurement itself would be a burden
 
 
@@ -27,7 +30,7 @@ class MeasuredWorkspaces:
     as can be afforded: `cost` tells.
 
     Attributes:
-        skipped: how many were too large to be run.
+        skipped: how many were too large, or too slow, to be run.
     """
 
     operators = frozenset({"aten::convolution", "aten::convolution_backward"})
@@ -56,11 +59,15 @@ class MeasuredWorkspaces:
             if func._schema.name == "aten::convolution_backward":
                 result, weight = args[0], args[2]
                 products = torch.Size(result.size).numel() * torch.Size(weight.size[1:]).numel()
-                total += 6.0 * products  # forward and two backward products, 2 each
+                slow = 1 if result.dtype == torch.float32 else _HALF
+                total += 6.0 * products * slow  # forward and two backward products, 2 each
         return total
 
-    def measure(self) -> None:
-        """Run each new convolution once and set the sizes that were wanted."""
+    def measure(self, deadline: float | None = None) -> None:
+        """Run each new convolution once and set the sizes that were wanted.
+
+        Past the deadline (`time.monotonic()`) the rest is skipped; a skipped size is −1.
+        """
         wanted, self._wanted = self._wanted, {}
         if not wanted:
             return
@@ -68,7 +75,8 @@ class MeasuredWorkspaces:
 
         with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
             for number, (func, args, kwargs, _) in enumerate(wanted.values()):
-                if _bytes((args, kwargs)) > _LARGEST:
+                late = deadline is not None and time.monotonic() > deadline
+                if late or _bytes((args, kwargs)) > _LARGEST:
                     self.skipped += 1
                     continue
                 args, kwargs = pytree.tree_map_only(_Shape, _zeros, (args, kwargs))
@@ -77,7 +85,7 @@ class MeasuredWorkspaces:
                 del args, kwargs, result
         taken = _transients(profiler.profiler.kineto_results.events())
         for number, (key, (_, _, _, storages)) in enumerate(wanted.items()):
-            size = self._known[key] = taken.get(number, 0)
+            size = self._known[key] = taken.get(number, UNKNOWN)
             for storage in storages:
                 storage.size = size
 

@@ -1,0 +1,123 @@
+"""The tracer's command, run by path in the training's own interpreter:
+
+    python …/batchtui/forecast/tracer.py REQUEST.json
+
+The request: {"config": …, "device": "cuda" | "cpu", "batch_sizes": [wanted…], "time_limit": s,
+"cwd": …, "config_path": …, "fingerprint": …, "output": path}. The answer, written to `output` in
+one piece: {"traces": […]}, or {"error": one line}. Mostly there is one trace, for all sizes.
+
+It runs niced, sees no GPU, and needs torch and the standard library.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+_HERE = os.path.dirname(os.path.abspath(__file__))
+_GRACE = 5.0  # seconds past the time limit, for what no operator interrupts
+_NICE = 10
+
+
+def main(request_path: str) -> int:
+    """Answer a request; exit code 0 with traces, 1 with an error."""
+    started = time.monotonic()
+    request = json.loads(Path(request_path).read_text("utf-8"))
+    output = Path(request["output"])
+    limit = float(request.get("time_limit") or 120.0)
+    os.nice(_NICE)
+    _give_up_after(limit + _GRACE, output)
+    _stand_in(request)
+    try:
+        answer: dict[str, Any] = {"traces": _trace(request, limit, started)}
+    except Exception as error:
+        answer = {"error": _reason(error)}
+    _write(output, answer)
+    return 0 if "traces" in answer else 1
+
+
+def _trace(request: dict[str, Any], limit: float, started: float) -> list[dict[str, Any]]:
+    from batchtui.forecast.fake_device import hide_devices
+
+    hide_devices()
+    from batchtui.config.schema import from_dict
+    from batchtui.forecast.configured import trace_config
+
+    config = from_dict(request["config"])
+    device = request["device"]
+    wanted = [int(size) for size in request.get("batch_sizes") or ()]
+
+    def trace(sizes: tuple[int, int] | None) -> Any:
+        left = max(1.0, limit - (time.monotonic() - started))
+        return trace_config(
+            config,
+            device,
+            batch_sizes=sizes,
+            time_limit=left,
+            fingerprint=request.get("fingerprint", ""),
+        )
+
+    first = trace(None)
+    if first.batch_sizes[0] != first.batch_sizes[1]:
+        return [json.loads(first.to_json())]
+    # The operations depend on the batch size: each wanted one is traced by itself.
+    sizes = [size for size in wanted if size != first.batch_sizes[0]]
+    return [json.loads(found.to_json()) for found in [first, *(trace((n, n)) for n in sizes)]]
+
+
+def _reason(error: Exception) -> str:
+    from batchtui.errors import BatchtuiError
+
+    if isinstance(error, BatchtuiError):
+        return str(error)
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def _stand_in(request: dict[str, Any]) -> None:
+    """Stand where the training will, and import what it would import."""
+    folders = []
+    if request.get("config_path"):
+        folders.append(os.path.dirname(request["config_path"]))
+    if request.get("cwd"):
+        os.chdir(request["cwd"])
+        folders.append(request["cwd"])
+    sys.path[:0] = [folder for folder in folders if folder not in sys.path]
+
+
+def _give_up_after(seconds: float, output: Path) -> None:
+    """End the process by then, even inside a constructor that never returns."""
+
+    def end() -> None:
+        time.sleep(seconds)
+        _write(output, {"error": f"tracing the model takes longer than {seconds - _GRACE:.0f} s"})
+        os._exit(1)
+
+    threading.Thread(target=end, name="time limit", daemon=True).start()
+
+
+def _write(output: Path, answer: dict[str, Any]) -> None:
+    temporary = output.with_name(f".{output.name}.{os.getpid()}.tmp")
+    temporary.write_text(json.dumps(answer, separators=(",", ":")), "utf-8")
+    temporary.replace(output)
+
+
+def _load_package() -> None:
+    """Make `batchtui` importable without putting its neighbours on the path."""
+    path = os.path.join(os.path.dirname(_HERE), "train", "bootstrap.py")
+    spec = importlib.util.spec_from_file_location("batchtui_bootstrap", path)
+    assert spec is not None
+    assert spec.loader is not None
+    spec.loader.exec_module(importlib.util.module_from_spec(spec))
+    sys.path[:] = [folder for folder in sys.path if os.path.abspath(folder or ".") != _HERE]
+
+
+if __name__ == "__main__":
+    _load_package()
+    sys.exit(main(sys.argv[1]))
