@@ -52,7 +52,7 @@ def ancestors(run: RunDirectory, before: int | None) -> list[Stretch]:
         try:
             with reading(parent.database) as db:
                 own = stretch(db, parent)
-        except StoreError:
+        except (StoreError, ValueError):  # ValueError: meta that is no JSON
             break
         if own is None:
             continue

@@ -116,7 +116,7 @@ class RunReader:
         columns = list(dict.fromkeys(("time", "samples", *columns)))
         _check(rollups.STEPS, columns)
         with self._look() as db:
-            chain = self._chain(db)
+            chain = self._sound(lambda: self._chain(db))
             if not chain:
                 return collect([], columns, 1)
             first = max(chain[0].first, chain[0].first if first is None else first)
@@ -132,9 +132,8 @@ class RunReader:
     def lineage(self) -> list[Boundary]:
         """Return where each run of the chain takes over, oldest first, this run last."""
         with self._look() as db:
-            return [
-                Boundary(part.first, part.run.name, part.batch_size) for part in self._chain(db)
-            ]
+            chain = self._sound(lambda: self._chain(db))
+        return [Boundary(part.first, part.run.name, part.batch_size) for part in chain]
 
     def machine_series(
         self, columns: Sequence[str], since: float | None = None, width: int = 200

@@ -113,6 +113,7 @@ def test_missing_tables(run: RunDirectory) -> None:
         {"status": "{"},
         {"machine": "[]"},
         {"machine": '{"time": "noon"}'},
+        {"batch_size": "{"},
         {"status": '"running"', "heartbeat": '"x"'},
         {"status": '"running"', "supervisor_pid": '"x"', "host": f'"{socket.gethostname()}"'},
     ],

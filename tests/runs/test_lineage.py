@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 from collections.abc import Callable
 
 import pytest
@@ -75,6 +76,18 @@ def test_before_its_first_step_a_run_shows_its_parents(new_run: NewRun) -> None:
     assert sum(reader.step_series(["loss"]).count) == 100
     train(run, 101, 103)
     assert sum(reader.step_series(["loss"]).count) == 103
+
+
+@pytest.mark.parametrize("rotten", ["{", '"x"'])
+def test_a_parent_with_rotten_state_is_not_in_the_way(new_run: NewRun, rotten: str) -> None:
+    parent, run = new_run("a-001"), new_run("a-002", parent="a-001")
+    train(parent, 1, 10)
+    train(run, 11, 20)
+    db = sqlite3.connect(parent.database)
+    db.execute("UPDATE meta SET value = ?", [rotten])
+    db.commit()
+    db.close()
+    assert 11 in RunReader(run).step_series(["loss"], width=100).x
 
 
 def test_a_missing_parent_is_not_shown(new_run: NewRun) -> None:
