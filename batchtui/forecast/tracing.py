@@ -1,0 +1,210 @@
+"""Get a configuration's trace: from the cache, or from the tracer in a process of its own.
+
+No torch here. A second forecast of the same configuration reads a file; what a trace depends on
+is in its name: the configuration, the code of the model, the versions of the packages its
+targets come from, and the tracer's own code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from batchtui.errors import BatchtuiError
+from batchtui.forecast.events import Trace
+
+TRACER = Path(__file__).with_name("tracer.py")
+TIME_LIMIT = 120.0
+_GRACE = 15.0  # seconds over the tracer's own limit: interpreter start and imports
+# What changes a training and not its memory.
+_IRRELEVANT = ("epochs", "seed", "checkpoint_every", "keep_checkpoints", "deterministic")
+_MANY_FILES = 500
+
+
+class TraceFailed(BatchtuiError):
+    """The model could not be traced; says why, in one line."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraceRequest:
+    """What to trace, and where.
+
+    Attributes:
+        config: the resolved configuration, as `config.schema.to_dict` gives it.
+        device: what to forecast for: "cuda" or "cpu".
+        python: the training's interpreter.
+        cwd: where the user stands; with the folder of `config_path` on the import path.
+        batch_sizes: those of interest, should the operations depend on the size.
+    """
+
+    config: dict[str, Any]
+    device: str
+    python: str
+    cwd: str
+    config_path: str | None = None
+    batch_sizes: Sequence[int] = ()
+
+    @property
+    def folders(self) -> list[Path]:
+        """Return where the user's own modules are looked for."""
+        own = [Path(self.config_path).parent] if self.config_path else []
+        return [*own, Path(self.cwd)]
+
+
+def cached_trace(request: TraceRequest, cache: Path | None = None) -> list[Trace] | None:
+    """Return the traces on file for a request, or None; takes milliseconds."""
+    path = _file(fingerprint(request), cache)
+    try:
+        answer = json.loads(path.read_text("utf-8"))
+        traces = [Trace.from_dict(values) for values in answer["traces"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    sizes = request.batch_sizes
+    covered = all(any(trace.covers(size) for trace in traces) for size in sizes)
+    return traces if covered else None
+
+
+def obtain_trace(
+    request: TraceRequest, *, time_limit: float = TIME_LIMIT, cache: Path | None = None
+) -> list[Trace]:
+    """Return a request's traces; traced now, in a niced process, unless they are on file.
+
+    Mostly one, for every batch size; else one for each wanted size.
+
+    Raises:
+        TraceFailed: in one line.
+    """
+    known = cached_trace(request, cache)
+    if known is not None:
+        return known
+    path = _file(fingerprint(request), cache)
+    with tempfile.TemporaryDirectory(prefix="batchtui-trace-") as folder:
+        output = Path(folder) / "answer.json"
+        answer = _run(request, path.stem, time_limit, output)
+    if "error" in answer:
+        raise TraceFailed(str(answer["error"]))
+    traces = [Trace.from_dict(values) for values in answer["traces"]]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        temporary.write_text(json.dumps(answer, separators=(",", ":")), "utf-8")
+        temporary.replace(path)
+    except OSError:
+        pass  # a home that cannot be written costs the next forecast a trace
+    return traces
+
+
+def _run(request: TraceRequest, name: str, time_limit: float, output: Path) -> dict[str, Any]:
+    question = output.with_name("request.json")
+    question.write_text(
+        json.dumps(
+            {
+                "config": request.config,
+                "device": request.device,
+                "batch_sizes": list(request.batch_sizes),
+                "time_limit": time_limit,
+                "cwd": request.cwd,
+                "config_path": request.config_path,
+                "fingerprint": name,
+                "output": str(output),
+            }
+        ),
+        "utf-8",
+    )
+    environment = {
+        **os.environ,
+        **request.config.get("launch", {}).get("env", {}),
+        "CUDA_VISIBLE_DEVICES": "",
+    }
+    try:
+        done = subprocess.run(
+            [request.python, str(TRACER), str(question)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            env=environment,
+            timeout=time_limit + _GRACE,
+            start_new_session=True,
+        )
+    except subprocess.TimeoutExpired:
+        raise TraceFailed(f"tracing the model takes longer than {time_limit:.0f} s") from None
+    except OSError as error:
+        raise TraceFailed(f"{request.python} cannot be started: {error.strerror}") from None
+    try:
+        return json.loads(output.read_text("utf-8"))  # type: ignore[no-any-return]
+    except (OSError, ValueError):
+        lines = done.stderr.strip().splitlines() or [f"it ended with code {done.returncode}"]
+        raise TraceFailed(f"the tracer died: {lines[-1][:200]}") from None
+
+
+def fingerprint(request: TraceRequest) -> str:
+    """Name a trace by all it depends on."""
+    config = request.config
+    training = {
+        key: value
+        for key, value in config.get("training", {}).items()
+        if key not in _IRRELEVANT and key != "evaluate_every"
+    }
+    training["evaluates"] = bool(config.get("training", {}).get("evaluate_every", 1))
+    sections = {key: config.get(key) for key in ("model", "data", "loss", "optimizer")}
+    several = int(config.get("launch", {}).get("processes") or 1) > 1
+    roots = sorted(_roots(config))
+    parts = [
+        json.dumps([sections, training, several, request.device], sort_keys=True, default=str),
+        request.python,
+        *_versions(Path(request.python), {*roots, "torch", "torchvision", "transformers"}),
+    ]
+    digest = hashlib.sha256("\n".join(parts).encode())
+    for path in [*_tracer_files(), *_own_files(request.folders, roots)]:
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()[:32]
+
+
+def _roots(config: dict[str, Any]) -> set[str]:
+    """Return the top-level modules that the targets name."""
+    sections = (config.get(key) or {} for key in ("model", "data", "loss", "optimizer"))
+    targets = (section.get("target") for section in sections)
+    return {str(target).replace(":", ".").partition(".")[0] for target in targets if target}
+
+
+def _versions(python: Path, packages: Iterable[str]) -> list[str]:
+    """Return name and version of installed packages, from their folders' names."""
+    libraries = sorted(python.parent.parent.glob("lib/python*/site-packages"))
+    return sorted(
+        f"{library.parent.name}/{info.name}"
+        for library in libraries
+        for package in packages
+        for info in library.glob(f"{package}-*.dist-info")
+    )
+
+
+def _tracer_files() -> list[Path]:
+    package = TRACER.parent.parent
+    return sorted([*(package / "forecast").glob("*.py"), *(package / "train").glob("*.py")])
+
+
+def _own_files(folders: Iterable[Path], roots: Iterable[str]) -> list[Path]:
+    """Return the user's source files that the targets may import."""
+    found: list[Path] = []
+    for folder in folders:
+        for root in roots:
+            if (folder / f"{root}.py").is_file():
+                found.extend(sorted(folder.glob("*.py")))  # it may import its neighbours
+            elif (folder / root).is_dir():
+                found.extend(sorted((folder / root).rglob("*.py")))
+    return list(dict.fromkeys(found))[:_MANY_FILES]
+
+
+def _file(name: str, cache: Path | None) -> Path:
+    if cache is None:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        cache = Path(base) / "batchtui" / "traces"
+    return cache / f"{name}.json"
