@@ -14,6 +14,7 @@ from batchtui.forecast.events import Trace
 from batchtui.forecast.fit import Measured
 from batchtui.forecast.forecast import Forecaster
 from batchtui.forecast.rows import Context
+from batchtui.forecast.settings import kernel_code
 from batchtui.forecast.verdict import WILL_NOT_FIT
 from benchmarks.gpu_tables import Row, Traces, capacities
 
@@ -64,9 +65,9 @@ class Forecasters:
         key = (row.gpu, row.subject)
         if key not in self._made:
             whole, usable = self._capacities[row.gpu]
-            self._made[key] = Forecaster(
-                trace, capacity=whole, context=Context(overhead=whole - usable)
-            )
+            # A table's readings begin when the context stands; what it loads later counts.
+            around = Context(overhead=whole - usable, kernels=kernel_code(row.gpu))
+            self._made[key] = Forecaster(trace, capacity=whole, context=around)
         self._made[key].measured = []
         return self._made[key]
 

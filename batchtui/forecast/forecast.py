@@ -144,7 +144,7 @@ class Forecaster:
         """What the process reserves: the mean over the neighbourhood, within the capacity."""
         base = self._replay(batch_size)
         levels = self._neighbourhood(batch_size, deadline)
-        level = sum(levels) / len(levels)
+        level = sum(levels) / len(levels) + self.context.kernels
         limit = self.available
         if limit is not None and level > limit >= base.peak_allocated:
             return float(limit)  # squeezed, it gives back what it cached and goes on with less

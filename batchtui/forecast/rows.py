@@ -14,6 +14,7 @@ class Context:
 
     settings: AllocatorSettings = field(default_factory=AllocatorSettings)
     overhead: int | None = None  # CUDA context, or a CPU process before its first step: measured
+    kernels: int = 0  # code loaded during the step: seen by nvidia-smi, not by the allocator
     cublas_workspace: int | None = None  # of a handle; see settings.cublas_workspace
     others: int = 0  # held by other processes on the device
     loaders: int = 0  # of a CPU's limit: batches of the data loaders in /dev/shm

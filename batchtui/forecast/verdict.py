@@ -14,10 +14,11 @@ from batchtui.forecast.fit import REACH, Estimate
 
 FITS, TIGHT, WILL_NOT_FIT = "fits", "tight", "will not fit"
 
-# Quantiles 5 and 95 % of measured / forecast − 1, per byte that depends on the batch size.
+# Quantiles 5 and 95 % of measured / forecast − 1; the first per byte that grows with the batch.
 CONVOLUTIONAL = (0.060, 0.070)
-OTHERS = (0.012, 0.012)
+OTHERS = (0.010, 0.014)
 FITTED = (0.03, 0.03)  # a line through measured runs, within its reach
+REPEATED = 0.023  # runs of one configuration and size differ by so much
 WIDEST = 0.095  # of the forecast, either side
 
 
@@ -47,9 +48,10 @@ def interval(
     """
     peak = estimate.peak
     if estimate.nearest == 0.0:
-        return Interval(peak * 0.99, peak * 1.01)
+        return Interval(peak * (1 - REPEATED), peak * (1 + REPEATED))
     below, above = (CONVOLUTIONAL if convolutional else OTHERS) if traced else FITTED
-    below, above = below * max(scaling, 0.3), above * max(scaling, 0.3)
+    if traced and convolutional:
+        below, above = below * max(scaling, 0.3), above * max(scaling, 0.3)
     if not traced and math.isfinite(estimate.nearest):
         stretch = max(1.0, estimate.nearest / REACH)
         below, above = below * stretch, above * stretch
