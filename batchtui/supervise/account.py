@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 from batchtui.records import WorkerError
 from batchtui.runs.directory import RunDirectory
+from batchtui.supervise.death import RankDeath
 from batchtui.supervise.worker import torchrun_error
 
 _MAX_SIZE = 1 << 20  # bytes
@@ -32,6 +34,21 @@ def read_account(run: RunDirectory) -> WorkerError | None:
             phase=_text(values.get("phase")) or None,
         )
     return _of_torchrun(_read(torchrun_error(run)))
+
+
+_ROOT_CAUSE = re.compile(
+    r"Root Cause \(first observed failure\):.*?"
+    r"\n\s*rank\s*: ([0-9]{1,9}) .*?"
+    r"\n\s*exitcode\s*: (-?[0-9]{1,9}) \(pid: ([0-9]{1,9})\)",
+    re.DOTALL,
+)
+
+
+def root_cause(log_tail: str) -> RankDeath | None:
+    """Return what torchrun's report at the end of worker.log says of the first rank to fail."""
+    start = log_tail.rfind("Root Cause (first observed failure):")
+    match = _ROOT_CAUSE.match(log_tail, start) if start >= 0 else None
+    return RankDeath(*(int(number) for number in match.groups())) if match else None
 
 
 def _of_torchrun(values: dict[str, Any] | None) -> WorkerError | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from batchtui.records import End, Status, WorkerError
 from batchtui.text import clean
@@ -33,6 +33,15 @@ _LESS_SHARED_MEMORY = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class RankDeath:
+    """How the first rank to fail ended, as torchrun saw it."""
+
+    rank: int
+    exit_code: int
+    pid: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """What is known when a worker is gone."""
@@ -42,6 +51,7 @@ class Evidence:
     end: End | None = None  # the worker's last record
     error: WorkerError | None = None
     log_tail: str = ""
+    rank_death: RankDeath | None = None  # of several ranks, the first
     oom_kills: int | None = None  # by how much the kernel's counter rose; None: unreadable
     asked: str | None = None  # why it was asked to stop; None: it was not
     killed: str | None = None  # why we ended it without its word; None: we did not
@@ -61,6 +71,11 @@ class Verdict:
 def explain(evidence: Evidence) -> Verdict:
     """Name the cause of a death; one line, fit to print."""
     verdict = _by_its_word(evidence) or _by_our_hand(evidence)
+    rank = evidence.rank_death
+    if verdict is None and rank is not None and rank.exit_code < 0:
+        # What the others say of it, a lost connection, is no cause.
+        evidence = replace(evidence, exit_code=rank.exit_code, pid=rank.pid, error=None)
+        verdict = _by_exit(evidence, f"rank {rank.rank} ")
     if verdict is None and evidence.error is not None:
         verdict = _by_error(evidence, evidence.error)
     if verdict is None:
@@ -126,10 +141,10 @@ def _by_error(evidence: Evidence, error: WorkerError) -> Verdict:
     return Verdict(Status.FAILED, f"{_first_line(text)}{where}")
 
 
-def _by_exit(evidence: Evidence) -> Verdict:
+def _by_exit(evidence: Evidence, who: str = "") -> Verdict:
     """Judge a death that nobody explained."""
     code = evidence.exit_code
-    how = describe_exit(code, evidence.pid)
+    how = who + describe_exit(code, evidence.pid)
     killed = code in (-signal.SIGKILL, 128 + signal.SIGKILL)
     if killed and evidence.oom_kills:
         return Verdict(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
 from batchtui import units
 from batchtui.records import Checkpoint, End, Evaluation, Note, Phase, Record, Start, Step
-from batchtui.runs.journal import JournalTail
+from batchtui.runs.journal import JournalTail, Position
 from batchtui.supervise.ledger import Ledger
 from batchtui.supervise.progress import Progress
 
@@ -52,9 +53,10 @@ class Ingest:
         more = False
         most, seconds = max(1, _RECORDS // len(self._tails)), _SECONDS / len(self._tails)
         for rank, tail in self._tails.items():
+            began = time.monotonic()
             records = tail.read(most, seconds)
-            more = more or len(records) == most
             if records:
+                more = more or len(records) == most or time.monotonic() - began >= seconds
                 self._keep(rank, records)
                 self._ledger.store.set_position(rank, tail.position)
         self._complain()
@@ -69,12 +71,10 @@ class Ingest:
 
     def drain(self) -> bool:
         """Read all that is left and commit it; return whether that went well."""
-        more = True
-        while more:
-            before = [tail.position for tail in self._tails.values()]
-            more = self.pull()
-            # A slow disk may use a look's time up before the first record comes.
-            more = more or before != [tail.position for tail in self._tails.values()]
+        quiet = 0
+        while quiet < 2:  # a slow disk may use up a whole look before its first record
+            before = self._positions()
+            quiet = 0 if self.pull() or before != self._positions() else quiet + 1
             if not self._ledger.commit():
                 return False
             self.committed()
@@ -84,6 +84,9 @@ class Ingest:
     def bad_lines(self) -> int:
         """How many lines were no records."""
         return sum(tail.bad_lines for tail in self._tails.values())
+
+    def _positions(self) -> list[Position]:
+        return [tail.position for tail in self._tails.values()]
 
     def _keep(self, rank: int, records: list[Record]) -> None:
         store = self._ledger.store

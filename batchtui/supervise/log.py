@@ -14,8 +14,8 @@ import time
 from pathlib import Path
 
 HEAD = 1 << 20
-TAIL = 4 << 20
-LIMIT = 16 << 20  # the file is cut when it is larger
+TAIL = 2 << 20
+LIMIT = 12 << 20  # the file is cut when it is larger
 
 _SOONEST_S = 0.1  # between two looks: what bounds the cost against a worker that floods
 _LINE_SEARCH = 1 << 16  # a cut is moved to a line's end, if one is that near

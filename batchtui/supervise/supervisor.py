@@ -23,7 +23,7 @@ from batchtui.runs.directory import RunDirectory
 from batchtui.runs.identity import Identity, boot_id
 from batchtui.runs.store import RunStore
 from batchtui.supervise import shm, worker
-from batchtui.supervise.account import read_account
+from batchtui.supervise.account import read_account, root_cause
 from batchtui.supervise.control import ControlServer
 from batchtui.supervise.custody import Custody
 from batchtui.supervise.death import Evidence, Verdict, explain
@@ -251,13 +251,15 @@ class Supervisor:
     def _finish(self) -> Verdict:
         """Record the rest, explain the death, sweep, and leave a plain file."""
         complete = self._watch.finish()
+        log_tail = read_tail(self._run.log)
         verdict = explain(
             Evidence(
                 exit_code=self._custody.exit_code,
                 pid=self._custody.pid,
                 end=self._watch.progress.end,
                 error=read_account(self._run),
-                log_tail=read_tail(self._run.log),
+                log_tail=log_tail,
+                rank_death=root_cause(log_tail) if worker.processes(self._config) > 1 else None,
                 oom_kills=self._watch.oom_kills,
                 asked=self._custody.asked,
                 killed=self._custody.killed,

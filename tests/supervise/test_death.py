@@ -9,8 +9,8 @@ import pytest
 
 from batchtui.records import End, Status, WorkerError
 from batchtui.runs.directory import RunDirectory
-from batchtui.supervise.account import read_account
-from batchtui.supervise.death import Evidence, describe_exit, explain
+from batchtui.supervise.account import read_account, root_cause
+from batchtui.supervise.death import Evidence, RankDeath, describe_exit, explain
 
 OOM, FAILED, STOPPED = Status.OUT_OF_MEMORY, Status.FAILED, Status.STOPPED
 
@@ -117,6 +117,33 @@ SHARED = "unable to allocate shared memory(shm) for file </torch_1_2_3>: Success
         ({"error": error("ValueError")}, FAILED, "ValueError"),
         ({"error": error("ValueError", "x", rank=3)}, FAILED, "ValueError: x (rank 3)"),
         ({"error": error("ValueError", "\x1b]52;c;eA==\x07x")}, FAILED, "ValueError: x"),
+        # One of several ranks.
+        (
+            {
+                "exit_code": 1,
+                "rank_death": RankDeath(1, -9, 7),
+                "error": error("RuntimeError", "Connection reset by peer"),
+                "oom_kills": 0,
+            },
+            FAILED,
+            "rank 1 killed by SIGKILL (signal 9), pid 7, from outside",
+        ),
+        ({"exit_code": 1, "rank_death": RankDeath(1, -9, 7), "oom_kills": 1}, OOM, "host out of"),
+        (
+            {"exit_code": 1, "rank_death": RankDeath(1, 1, 7), "error": error("ValueError")},
+            FAILED,
+            "ValueError",
+        ),
+        (
+            {
+                "exit_code": 1,
+                "rank_death": RankDeath(0, -15, 7),
+                "asked": "x",
+                "end": end("stopped"),
+            },
+            STOPPED,
+            "x",
+        ),
         # No word at all.
         (
             {"exit_code": -9, "pid": 7, "oom_kills": 2},
@@ -216,3 +243,25 @@ def test_what_torchrun_kept_counts_where_there_is_no_better_account(run: RunDire
     account = read_account(run)
     assert account is not None
     assert account.type == "ValueError"
+
+
+def test_what_torchrun_reports_of_the_first_rank_to_fail() -> None:
+    report = """\
+Failures:
+[1]:
+  time      : 2026-11-22_22:32:13
+  rank      : 0 (local_rank: 0)
+  exitcode  : 1 (pid: 13525)
+------------------------------------------------------------
+Root Cause (first observed failure):
+[0]:
+  time      : 2026-11-22_22:32:05
+  host      : localhost
+  rank      : 1 (local_rank: 1)
+  exitcode  : -9 (pid: 13526)  (SIGKILL)
+  error_file: <N/A>
+============================================================
+"""
+    assert root_cause("noise\n" + report) == RankDeath(rank=1, exit_code=-9, pid=13526)
+    assert root_cause("") is None
+    assert root_cause(report[: report.index("exitcode  : -9")]) is None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
+import sys
+import threading
 import time
 
 import pytest
@@ -199,8 +201,6 @@ def test_one_supervisor_a_run(training: Training) -> None:
 
 def test_two_supervisors_at_once(training: Training) -> None:
     other = Training(training.run)
-    import threading
-
     lines: list[str] = []
     threads = [
         threading.Thread(target=lambda t=t: lines.append(t.start())) for t in (training, other)
@@ -248,12 +248,9 @@ def test_processes_that_fork_as_fast_as_they_can(training: Training) -> None:
         "    if os.fork(): os._exit(0)\n"
         "    time.sleep(0.002)\n"
     )
-    import sys
-
     training.worker = lambda *options: [sys.executable, "-c", bomb]  # type: ignore[method-assign]
     training.start(stop=0.3)
-    time.sleep(0.5)
-    assert len(training.processes()) >= 3
+    training.until(lambda: len(training.processes()) >= 3)
     training.kill()
     training.end(10)
     assert os.path.exists(training.run.database)
