@@ -41,11 +41,11 @@ def recover_if_abandoned(run: RunDirectory) -> None:
 
     Costs one look at the file system where there is nothing to do.
     """
-    if not run.lock.exists():
+    if not os.path.exists(run.lock):
         return
     try:
         recover(run, patience=0.0)
-    except BatchtuiError:
+    except (BatchtuiError, OSError, ValueError, TypeError):
         pass  # whoever reads the run next tells what is wrong with it
 
 
@@ -56,9 +56,10 @@ def recover(run: RunDirectory, *, patience: float = _GRACE_S + _KILLED_S) -> boo
     kills it when its time is over.
 
     Raises:
-        BatchtuiError: run.db can't be read or written.
+        BatchtuiError: run.db or launch.json can't be used.
+        OSError: the folder can't be written.
     """
-    if not run.lock.exists():
+    if not os.path.exists(run.lock):
         return True
     lock = RunLock.acquire(run, patience=0.0)
     if lock is None:
@@ -83,7 +84,9 @@ def _clean_up(run: RunDirectory, owned: Owned | None, patience: float) -> bool:
         if not _await_worker(owned, grace=_GRACE_S - silence, patience=patience):
             return False
     ledger = Ledger(RunStore(run.database), partial(to_file, run.supervisor_log))
-    ledger.status = Status.LOST
+    if not Status(ledger.store.meta().get("status", Status.LOST)).alive:
+        run.socket.unlink(missing_ok=True)
+        return ledger.close(_STORE_S)  # it died when all was said
     killed = _end_leftovers(owned, ledger) if owned else False
     complete, progress = _ingest(run, ledger)
     verdict = _verdict(run, owned, progress.end or _end(ledger), killed)

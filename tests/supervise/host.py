@@ -1,6 +1,8 @@
 """A supervisor in the foreground, with the patience of a test: host.py RUN PATIENCE -- WORKER…"""
 
+import dataclasses
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -9,12 +11,26 @@ from batchtui.runs.directory import RunDirectory
 from batchtui.supervise.daemon import ignore_terminal
 from batchtui.supervise.patience import Patience
 from batchtui.supervise.supervisor import Supervisor
+from batchtui.supervise.watch import machine_sampler
 
 run, patience, _, *words = sys.argv[1:]
+
+
+def sampler(family, path):
+    """Return the machine's own, which sees memory as full where the test says so."""
+    real = machine_sampler(family, path)
+    if "BATCHTUI_TEST_FULL" in os.environ:
+        sample = real.sample
+        full = {"limit_total": 1000, "limit_used": 990, "worker_resident": 900}
+        real.sample = lambda: dataclasses.replace(sample(), **full)
+    return real
+
+
 ignore_terminal()
 try:
     Supervisor(
         RunDirectory(Path(run)),
+        sampler=sampler,
         command=lambda spec, config, run: words,
         patience=Patience(**json.loads(patience)),
     ).run(lambda: print("up", flush=True))

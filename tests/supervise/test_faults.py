@@ -219,6 +219,15 @@ def test_a_restarted_machine(training: Training) -> None:
     assert meta["cause"] == "the machine was restarted; the worker is gone without a word"
 
 
+def test_a_supervisor_killed_when_all_was_said(training: Training) -> None:
+    training.start("steps=5")
+    before = training.end()
+    training.run.lock.touch()
+    assert recover(training.run)
+    assert training.meta() == before
+    assert not training.run.lock.exists()
+
+
 def test_a_live_run_is_not_recovered(training: Training) -> None:
     training.start("every=0.01")
     training.until_steps(2)
