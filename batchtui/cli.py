@@ -22,6 +22,7 @@ _COMMANDS = {
     "runs": "list the runs",
     "show": "tell all that is known of one run",
     "stop": "write a checkpoint and stop a run",
+    "forecast": "tell what memory batch sizes that have not run will need",
     "doctor": "tell what this machine offers and what is in the way",
 }
 
@@ -76,6 +77,19 @@ def _run(words: list[str]) -> int:
         from batchtui.commands import stop
 
         return stop.stop(options.run, root, now=options.now)
+    if options.command == "forecast":
+        from batchtui.commands import forecast
+
+        return forecast.forecast(
+            options.config,
+            root,
+            [("--set", assignment) for assignment in options.set],
+            batch_sizes=options.batch_sizes,
+            device=options.device,
+            capacity=options.capacity,
+            as_json=options.json,
+            output=options.output,
+        )
     from batchtui.commands import doctor
 
     return doctor.doctor(root, as_json=options.json)
@@ -144,7 +158,8 @@ def _parser() -> argparse.ArgumentParser:
     added["stop"].add_argument(
         "--now", action="store_true", help="do not wait for a checkpoint: kill it"
     )
-    for name in ("start", "runs", "show", "doctor"):
+    _add_forecast(added["forecast"])
+    for name in ("start", "runs", "show", "forecast", "doctor"):
         added[name].add_argument("--json", action="store_true", help="print JSON")
     for subparser in added.values():
         _add_runs(subparser)
@@ -176,6 +191,17 @@ def _add_config(parser: argparse.ArgumentParser) -> None:
     )
     choice.add_argument(
         "--fresh", action="store_false", dest="resume", help="train from the beginning"
+    )
+
+
+def _add_forecast(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", type=Path, metavar="CONFIG", help="a YAML file")
+    parser.add_argument("-b", dest="batch_sizes", metavar="N,N,…", help="the batch sizes")
+    parser.add_argument("--device", metavar="DEVICE", help="cuda, cuda:N or cpu")
+    parser.add_argument("--capacity", metavar="SIZE", help="of a device elsewhere, such as 24GiB")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="a chart, .svg or .png")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="set a key; repeatable"
     )
 
 

@@ -1,0 +1,181 @@
+"""Forecast the memory of batch sizes that have not run."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from batchtui import units
+from batchtui.commands.look import print_table
+from batchtui.commands.start import Overrides
+from batchtui.config.load import load_config
+from batchtui.config.schema import Config, to_dict
+from batchtui.errors import BatchtuiError, UsageError
+from batchtui.forecast.prospect import Prospect, lessons, past_runs
+from batchtui.forecast.rows import Forecast
+from batchtui.forecast.tracing import TraceFailed, TraceRequest, obtain_trace
+from batchtui.forecast.verdict import WILL_NOT_FIT
+from batchtui.sampling.cgroup import tightest
+from batchtui.sampling.gpu import summarize
+from batchtui.sampling.machine import memory_limits
+from batchtui.text import clean
+
+_PARTS = ("parameters", "gradients", "optimizer", "activations", "inputs", "other")
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """What a forecast is for."""
+
+    kind: str  # cuda or cpu
+    capacity: int | None  # bytes
+    others: int  # bytes in use by somebody else now
+    name: str | None
+    where: str  # in words
+
+
+def forecast(
+    config_path: Path,
+    root: Path,
+    overrides: Overrides,
+    *,
+    batch_sizes: str | None,
+    device: str | None,
+    capacity: str | None,
+    as_json: bool,
+    output: Path | None,
+) -> int:
+    """`batchtui forecast`: print a row a batch size; 4 if none of them fits."""
+    config = load_config(config_path, overrides)
+    sizes = _sizes(batch_sizes, config)
+    if output is not None and output.suffix.lower() not in (".svg", ".png"):
+        raise UsageError(f"--output: {str(output)!r} is neither .svg nor .png")
+    target = find_device(device or config.device, capacity)
+    prospect = prospect_of(config, config_path, root, target, sizes)
+    rows = [prospect.row(size) for size in sizes]
+    if output is not None:
+        from batchtui.report.memory_chart import draw
+
+        draw(rows, target.where, output)
+    if as_json:
+        print(json.dumps([row.to_dict() for row in rows], indent=1))
+    else:
+        _print(rows, prospect, target)
+    return 4 if all(row.verdict == WILL_NOT_FIT for row in rows) else 0
+
+
+def prospect_of(
+    config: Config, config_path: Path, root: Path, target: Device, sizes: Sequence[int]
+) -> Prospect:
+    """Trace a configuration, or say why not, and collect what its past runs tell."""
+    values = to_dict(config)
+    measured, notes = lessons(values, past_runs(root), target.kind, target.name)
+    traces = []
+    try:
+        traces = obtain_trace(
+            TraceRequest(
+                config=values,
+                device=target.kind,
+                python=os.path.expanduser(config.launch.python or sys.executable),
+                cwd=os.getcwd(),
+                config_path=str(config_path.resolve()),
+                batch_sizes=sizes,
+            )
+        )
+    except TraceFailed as error:
+        if not measured:
+            raise BatchtuiError(
+                f"{error}; run it once at a small batch size, and that run will tell"
+            ) from None
+        notes.insert(0, f"not traced: {error}")
+    return Prospect(
+        values,
+        traces,
+        device=target.kind,
+        capacity=target.capacity,
+        others=target.others,
+        measured=measured,
+        notes=notes,
+        environment=os.environ,
+        device_name=target.name,
+    )
+
+
+def find_device(wanted: str, capacity: str | None) -> Device:
+    """Return what `cuda`, `cuda:1`, `cpu` or `auto` means here, or for a GPU elsewhere.
+
+    Raises:
+        UsageError: the capacity is no size, or there is no such card.
+    """
+    try:
+        size = units.parse_size(capacity) if capacity is not None else None
+    except ValueError as error:
+        raise UsageError(f"--capacity: {error}") from None
+    kind, _, number = wanted.partition(":")
+    if kind not in ("auto", "cpu", "cuda") or (number and not number.isdigit()):
+        raise UsageError(f"--device: {wanted!r} is not auto, cpu, cuda or cuda:N")
+    if kind == "cpu":
+        return _cpu(size)
+    if kind == "cuda" and size is not None:
+        return Device("cuda", size, 0, None, f"a GPU with {units.gib(size)}")
+    gpus = [gpu for gpu in summarize().gpus if gpu.total]
+    if kind == "auto" and not gpus:
+        return _cpu(size)
+    index = int(number or 0)
+    if not gpus:
+        return Device("cuda", None, 0, None, "a GPU of unknown size: give --capacity for verdicts")
+    if index >= len(gpus):
+        raise UsageError(f"--device: there is no {wanted}; this machine has {len(gpus)} GPUs")
+    gpu = gpus[index]
+    where = f"{gpu.name}, {units.gib(gpu.total)}, {units.gib(gpu.used)} of it in use now"
+    return Device("cuda", size or gpu.total, gpu.used or 0, gpu.name, where)
+
+
+def _cpu(size: int | None) -> Device:
+    if size is not None:
+        return Device("cpu", size, 0, None, f"a CPU process limited to {units.gib(size)}")
+    limit = tightest(memory_limits())
+    if limit is None:
+        return Device("cpu", None, 0, None, "a CPU process")
+    where = f"this machine's memory: {units.gib(limit.headroom)} left of {units.gib(limit.total)}"
+    return Device("cpu", limit.total, limit.used, None, f"{where} ({limit.source})")
+
+
+def _sizes(text: str | None, config: Config) -> list[int]:
+    """Read `16,32,64`; by default from a quarter of the configured size to eight times it."""
+    if text is None:
+        base = config.dataloaders.batch_size
+        return sorted({max(1, base // 4), max(1, base // 2), base, 2 * base, 4 * base, 8 * base})
+    sizes = []
+    for word in text.split(","):
+        if not word.strip().isdecimal() or not 1 <= int(word) < 10**9:
+            raise UsageError(
+                f"-b: {clean(word, 40)!r} is not a batch size; write -b 16,32,64 with whole "
+                "numbers from 1"
+            )
+        sizes.append(int(word))
+    return list(dict.fromkeys(sizes))
+
+
+def _print(rows: Sequence[Forecast], prospect: Prospect, target: Device) -> None:
+    accelerator = target.kind != "cpu"
+    print(clean(f"forecast for {target.where}"))
+    header = ["batch size", "verdict", "peak", "90 % interval"]
+    header += ["survives on"] if accelerator else []
+    table = [(*header, *_PARTS)]
+    for row in rows:
+        interval = f"{units.gib(row.low_bytes)} – {units.gib(row.high_bytes)}"
+        cells = [units.count(row.batch_size), row.verdict, units.gib(row.peak_bytes), interval]
+        cells += [units.gib(row.survives_bytes)] if accelerator else []
+        table.append((*cells, *(units.gib(row.breakdown[part]) for part in _PARTS)))
+    print_table(table)
+    largest = prospect.largest_safe() if target.capacity is not None else None
+    print(f"largest safe batch size: {units.count(largest)}")
+    peak = "reserved, as nvidia-smi shows it for the process" if accelerator else "resident"
+    print(f"peak: {peak}.  how: {clean(rows[0].method)}")
+    for note in dict.fromkeys(note for row in rows for note in row.assumptions):
+        print(clean(f"assumed: {note}"))

@@ -1,0 +1,161 @@
+"""A configuration's prospects on one device: its traces, its past runs, what surrounds it.
+
+What the command and the screen ask: one object that forecasts any batch size, and says of what.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from batchtui.errors import StoreError
+from batchtui.forecast.events import Trace, peak_by_category
+from batchtui.forecast.fit import Measured
+from batchtui.forecast.forecast import Forecaster
+from batchtui.forecast.history import PastRun, learn
+from batchtui.forecast.rows import Context, Forecast
+from batchtui.forecast.settings import AllocatorSettings, cublas_workspace
+from batchtui.records import Status
+from batchtui.runs.directory import RunDirectory, list_runs
+from batchtui.runs.reader import RunReader
+
+# Of the runs in a folder, the newest tell enough; reading each costs a millisecond.
+_MOST_RUNS = 200
+
+
+class Prospect:
+    """Forecasts of one configuration on one device.
+
+    Args:
+        config: as `config.schema.to_dict` gives it.
+        traces: mostly one; several where the operations depend on the batch size; none where
+            the model cannot be traced.
+        device: "cuda" or "cpu".
+        capacity: bytes of the device, or of the limit over a CPU process; None: unknown.
+        others: bytes of it that belong to somebody else.
+        measured: past runs of this very configuration.
+        notes: what is to be said with every forecast.
+    """
+
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        traces: Sequence[Trace],
+        *,
+        device: str,
+        capacity: int | None = None,
+        others: int = 0,
+        measured: Sequence[Measured] = (),
+        notes: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+        device_name: str | None = None,
+    ) -> None:
+        variables = {**(environment or {}), **config["launch"]["env"]}
+        self.config = config
+        self.capacity = capacity
+        self.notes = list(notes)
+        self._context = Context(
+            settings=AllocatorSettings.from_environment(variables),
+            cublas_workspace=cublas_workspace(variables, device_name),
+            others=others,
+            loaders=_loader_bytes(config, traces) if device == "cpu" else 0,
+            low_memory=bool(config["limits"]["low_memory"]),
+        )
+        self._forecasters = [
+            Forecaster(
+                trace, device=device, capacity=capacity, measured=measured, context=self._context
+            )
+            for trace in (*traces, None)
+        ]
+
+    def row(self, batch_size: int, *, seconds: float | None = None) -> Forecast:
+        """Forecast one batch size, refining for at most `seconds`.
+
+        Raises:
+            BatchtuiError: neither a trace nor enough past runs say anything about it.
+        """
+        row = self._forecaster(batch_size).row(batch_size, seconds=seconds)
+        row.assumptions.extend(self.notes)
+        return row
+
+    def largest_safe(self) -> int | None:
+        """Return the largest batch size that fits; None: unknown, or not even one."""
+        return self._forecasters[0].largest_safe()
+
+    def _forecaster(self, batch_size: int) -> Forecaster:
+        for forecaster in self._forecasters:
+            if forecaster.trace is not None and forecaster.trace.covers(batch_size):
+                return forecaster
+        return self._forecasters[-1]
+
+
+def past_runs(root: Path, *, leave_out: str | None = None) -> list[PastRun]:
+    """Return what the runs of a folder measured; those that cannot be read are passed over."""
+    found = []
+    for run in list_runs(root)[-_MOST_RUNS:]:
+        if run.name != leave_out:
+            try:
+                past = _past_run(run)
+            except (StoreError, KeyError, TypeError):
+                continue
+            if past is not None:
+                found.append(past)
+    return found
+
+
+def lessons(
+    config: Mapping[str, Any], runs: Iterable[PastRun], device: str, device_name: str | None
+) -> tuple[list[Measured], list[str]]:
+    """Return the past runs that correct a forecast for a device, and why others do not.
+
+    Only runs of the same model and data are worth a line; that some other training left no
+    lesson goes without saying.
+    """
+    kin = [run for run in runs if _is_kin(config, run.config) and _kind(run) == device]
+    return learn(config, kin, device_name=device_name)
+
+
+def _past_run(run: RunDirectory) -> PastRun | None:
+    """Return what one run measured; None if it never got as far as a step."""
+    reader = RunReader(run)
+    with reader.open():
+        summary, meta = reader.summary(), reader.meta()
+        ranks = reader.ranks()
+    died = summary.status == Status.OUT_OF_MEMORY
+    if summary.batch_size is None or not (summary.peak_bytes or died) or meta.get("device") is None:
+        return None
+    first = ranks[0] if ranks else None
+    return PastRun(
+        run=run.name,
+        config=meta["config"],
+        batch_size=summary.batch_size,
+        peak=summary.peak_bytes if summary.steps else None,
+        out_of_memory=died,
+        capacity=summary.limit_bytes,
+        allocated=first.allocated if first else None,
+        device_name=meta.get("device_name") or meta["device"],
+        torch=first.start.torch if first else None,
+    )
+
+
+def _kind(run: PastRun) -> str:
+    return "cpu" if (run.device_name or "cpu") == "cpu" else "cuda"
+
+
+def _is_kin(mine: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    return all(mine.get(key) == other.get(key) for key in ("model", "data"))
+
+
+def _loader_bytes(config: Mapping[str, Any], traces: Sequence[Trace]) -> int:
+    """Return what the loaders hold in /dev/shm: (workers × prefetch + 1) batches.
+
+    Counted at the configured batch size, exact in 4 of 4 configurations measured.
+    """
+    loaders = config["dataloaders"]
+    size, workers = loaders["batch_size"], loaders["num_workers"]
+    trace = next((trace for trace in traces if trace.covers(size)), None)
+    if trace is None or not workers:
+        return 0
+    _, held = peak_by_category(trace.at(size))
+    return (workers * int(loaders["prefetch_factor"]) + 1) * held["inputs"]

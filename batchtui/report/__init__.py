@@ -1,0 +1,1 @@
+"""What is written for later: charts as files."""
