@@ -63,7 +63,7 @@ def assert_equal(series: Series, expected: dict[float, Any]) -> None:
                 assert mean == pytest.approx(bands[column][2], rel=1e-9, abs=1e-9)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_any_window_of_any_history_is_true(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
