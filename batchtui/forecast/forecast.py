@@ -8,20 +8,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from batchtui.errors import BatchtuiError
 from batchtui.forecast import fit
 from batchtui.forecast.events import Trace, peak_by_category
 from batchtui.forecast.fit import Measured
 from batchtui.forecast.replay import Replay, late, replay, smallest_capacity
-from batchtui.forecast.rows import Context, Forecast
-from batchtui.forecast.settings import MIB
-from batchtui.forecast.verdict import TIGHT, WILL_NOT_FIT, interval, verdict
+from batchtui.forecast.rows import CPU_PROCESS, CUDA_CONTEXT, Context, Forecast, breakdown
+from batchtui.forecast.verdict import (
+    CONVOLUTIONAL,
+    FITS,
+    FITTED,
+    OTHERS,
+    RESIDENT,
+    interval,
+    verdict,
+)
 
-CUDA_CONTEXT = 410 * MIB  # context and loaded kernels, where nothing was measured
 # Reserved memory is jagged in the batch size: it is averaged over sizes this near.
 NEAR, NEAREST = 0.02, 6
-_PARTS = ("parameters", "gradients", "optimizer", "activations", "inputs")
 
 
 class Forecaster:
@@ -92,11 +98,13 @@ class Forecaster:
         levels = self._neighbourhood(batch_size, deadline)
         spread = max(abs(other - levels[0]) for other in levels)
         convolutional = self.context.convolutional
+        if convolutional is None:
+            convolutional = trace.convolutional
         bounds = interval(
             estimate,
             scaling=self._scaling(tensors),
             spread=spread,
-            convolutional=trace.convolutional if convolutional is None else convolutional,
+            kind=CONVOLUTIONAL if convolutional else OTHERS,
         )
         survives = raw + max(estimate.peak - level, 0.0)
         return self._finish(
@@ -119,7 +127,7 @@ class Forecaster:
 
         def fits(size: int) -> bool:
             try:
-                return self.row(size, seconds=0.0).verdict not in (TIGHT, WILL_NOT_FIT)
+                return self.row(size, seconds=0.0).verdict == FITS
             except BatchtuiError:
                 return False
 
@@ -195,15 +203,17 @@ class Forecaster:
         """Forecast from the tensors alone (a CPU has no caching allocator), or from runs."""
         held: dict[str, int] | None = None
         predict = None
+        measured = self.measured
         if trace is not None:
-            base = self.context.overhead or 0
+            base = CPU_PROCESS if self.context.overhead is None else self.context.overhead
 
             def predict(size: int, trace: Trace = trace) -> float:
                 return base + peak_by_category(trace.at(size))[0]
 
             held = peak_by_category(trace.at(batch_size))[1]
-        estimate = fit.corrected(predict, self.measured, batch_size)
-        bounds = interval(estimate, scaling=1.0, convolutional=False, traced=trace is not None)
+            measured = [replace(run, whole=True) for run in measured]
+        estimate = fit.corrected(predict, measured, batch_size)
+        bounds = interval(estimate, scaling=1.0, kind=RESIDENT if trace else FITTED)
         return self._finish(
             batch_size,
             peak=estimate.peak,
@@ -245,10 +255,6 @@ class Forecaster:
             self.available,
             killed=killed is not None and batch_size >= killed,
         )
-        breakdown: dict[str, int | None] = dict.fromkeys((*_PARTS, "other"))
-        if held is not None:
-            breakdown |= {part: held[part] for part in _PARTS}
-            breakdown["other"] = max(round(peak) - sum(held[part] for part in _PARTS), 0)
         return Forecast(
             batch_size=batch_size,
             device=self.device,
@@ -261,18 +267,12 @@ class Forecaster:
             verdict=says,
             method=method,
             assumptions=self._assumptions(killed),
-            breakdown=breakdown,
+            breakdown=breakdown(held, round(peak)),
         )
 
     def _assumptions(self, killed: int | None) -> list[str]:
         notes = list(self.trace.assumptions) if self.trace is not None else []
-        context = self.context
-        if self.accelerator and self.capacity is not None and context.overhead is None:
-            notes.append(f"{CUDA_CONTEXT // MIB} MiB of the device go to the CUDA context")
-        if context.others:
-            notes.append(f"{context.others // MIB} MiB of the device belong to other processes")
-        if context.loaders:
-            notes.append(f"{context.loaders // MIB} MiB of the limit go to the data loaders")
+        notes += self.context.notes(self.device, self.capacity)
         if killed is not None:
             notes.append(f"a run at batch size {killed} ran out of memory")
         return notes

@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from batchtui.forecast.settings import AllocatorSettings
+from batchtui.forecast.settings import MIB, AllocatorSettings
+
+CUDA_CONTEXT = 410 * MIB  # context and loaded kernels, where nothing was measured
+CPU_PROCESS = 370 * MIB  # Python with PyTorch imported, before its first step
+_PARTS = ("parameters", "gradients", "optimizer", "activations", "inputs")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +24,19 @@ class Context:
     loaders: int = 0  # of a CPU's limit: batches of the data loaders in /dev/shm
     convolutional: bool | None = None  # None: as the trace says
     low_memory: bool = False  # device cpu: malloc settings of limits.low_memory
+
+    def notes(self, device: str, capacity: int | None) -> list[str]:
+        """Say what of a device's capacity was taken to be somebody else's."""
+        lines = []
+        if device != "cpu" and capacity is not None and self.overhead is None:
+            lines.append(f"{CUDA_CONTEXT // MIB} MiB of the device go to the CUDA context")
+        if device == "cpu" and self.overhead is None:
+            lines.append(f"{CPU_PROCESS // MIB} MiB go to the process before its first step")
+        if self.others:
+            lines.append(f"{self.others // MIB} MiB of the device belong to other processes")
+        if self.loaders:
+            lines.append(f"{self.loaders // MIB} MiB of the limit go to the data loaders")
+        return lines
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,3 +59,11 @@ class Forecast:
     def to_dict(self) -> dict[str, Any]:
         """Return the row as `forecast --json` prints it."""
         return asdict(self)
+
+
+def breakdown(held: dict[str, int] | None, peak: int) -> dict[str, int | None]:
+    """Part a peak into what tensors hold at it, by category, and the rest; None: unknown."""
+    if held is None:
+        return dict.fromkeys((*_PARTS, "other"))
+    parts: dict[str, int | None] = {part: held[part] for part in _PARTS}
+    return parts | {"other": max(peak - sum(held[part] for part in _PARTS), 0)}

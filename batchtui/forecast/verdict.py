@@ -17,6 +17,7 @@ FITS, TIGHT, WILL_NOT_FIT = "fits", "tight", "will not fit"
 # Quantiles 5 and 95 % of measured / forecast − 1; the first per byte that grows with the batch.
 CONVOLUTIONAL = (0.060, 0.070)
 OTHERS = (0.010, 0.014)
+RESIDENT = (0.05, 0.06)  # of a CPU process: malloc keeps some of what was freed
 FITTED = (0.03, 0.03)  # a line through measured runs, within its reach
 REPEATED = 0.023  # runs of one configuration and size differ by so much
 WIDEST = 0.095  # of the forecast, either side
@@ -35,24 +36,23 @@ def interval(
     *,
     scaling: float,
     spread: float = 0.0,
-    convolutional: bool = True,
-    traced: bool = True,
+    kind: tuple[float, float] = CONVOLUTIONAL,
 ) -> Interval:
     """Put an interval around an estimate.
 
     Args:
         scaling: fraction of the peak that depends on the batch size.
         spread: half the range, in bytes, of the replays at neighbouring batch sizes.
-        convolutional: whether the model convolves; transformers hold no such surprise.
-        traced: False for a line through measured runs.
+        kind: CONVOLUTIONAL, OTHERS (transformers hold no such surprise), RESIDENT, or FITTED
+            where there is no trace.
     """
     peak = estimate.peak
     if estimate.nearest == 0.0:
         return Interval(peak * (1 - REPEATED), peak * (1 + REPEATED))
-    below, above = (CONVOLUTIONAL if convolutional else OTHERS) if traced else FITTED
-    if traced and convolutional:
+    below, above = kind
+    if kind is CONVOLUTIONAL:
         below, above = below * max(scaling, 0.3), above * max(scaling, 0.3)
-    if not traced and math.isfinite(estimate.nearest):
+    if kind is FITTED and math.isfinite(estimate.nearest):
         stretch = max(1.0, estimate.nearest / REACH)
         below, above = below * stretch, above * stretch
     elif estimate.runs > 1:

@@ -206,6 +206,9 @@ def test_on_a_cpu_tensors_stand_upon_the_process() -> None:
     assert row.peak_bytes == GIB + peak_by_category(trace.at(32))[0]
     assert row.reserved_bytes is None
     assert row.verdict == FITS
+    seen = [Measured(16, 3 * GIB + peak_by_category(trace.at(16))[0])]
+    row = Forecaster(trace, device="cpu", measured=seen, context=context).row(32)
+    assert row.peak_bytes == 3 * GIB + peak_by_category(trace.at(32))[0]
 
 
 def test_a_key_press_is_answered_at_once() -> None:
