@@ -56,6 +56,8 @@ class Pool:
         self.unmapped: list[tuple[int, Block]] = []  # by address; expandable segments only
 
     def insert(self, block: Block) -> None:
+        """Take a block that is free now."""
+        block.free = True
         key = (block.size << _SHIFT) | block.address
         insort(self.keys, key)
         self.blocks[key] = block
@@ -90,6 +92,7 @@ class Allocator:
         self.retries = 0
         self.pools: dict[tuple[int, bool], Pool] = {}
         self._round = self.settings.round
+        self._rounds = bool(self.settings.roundup_power2_divisions)
         self._max_split = self.settings.max_split_size
         self._collects = (
             self.settings.garbage_collection_threshold > 0
@@ -107,7 +110,7 @@ class Allocator:
         Raises:
             OutOfDeviceMemory: as torch.OutOfMemoryError would be.
         """
-        size = self._round(request)
+        size = self._round(request) if self._rounds else max((request + 511) & -512, MIN_BLOCK)
         small = size <= SMALL_REQUEST
         pool = self.pools.get((stream, small))
         if pool is None:
@@ -116,7 +119,6 @@ class Allocator:
         rest = block.size - size
         if rest and self._splits(small, size, rest):
             upper = Block(block.address + size, rest, pool)
-            upper.free = True
             upper.prev = block
             upper.next = following = block.next
             if following is not None:
@@ -150,7 +152,6 @@ class Allocator:
             block.next = after = other.next
             if after is not None:
                 after.prev = block
-        block.free = True
         pool.insert(block)
 
     def empty_cache(self) -> None:
@@ -175,7 +176,7 @@ class Allocator:
         if index == len(keys):
             return None
         key = keys[index]
-        if not self._suits(size, key >> _SHIFT):
+        if self._max_split != UNLIMITED and not self._suits(size, key >> _SHIFT):
             return None
         del keys[index]
         return pool.blocks.pop(key)
