@@ -17,6 +17,7 @@ from batchtui.records import End
 from batchtui.train.failure import describe, write_error
 from batchtui.train.journal import Journal
 from batchtui.train.launch import Launched, Progress, Ranks, enter, read_launch
+from batchtui.train.output import shield
 from batchtui.train.stop import StopRequest
 
 # A loader that is busy with a sample may hold up the end of the process for this long.
@@ -28,6 +29,7 @@ def main(run_directory: str) -> int:
 
     0: finished or stopped; 2: the configuration cannot be trained; 1: anything else.
     """
+    shield()
     directory = Path(run_directory).absolute()
     ranks = Ranks.from_environment()
     journal = Journal(directory / "journal", ranks.rank)

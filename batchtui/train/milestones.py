@@ -67,6 +67,7 @@ class Milestones:
         if not self.team.leads:
             return
         progress, started = self.progress, time.perf_counter()
+        self.journal.phase("writing a checkpoint")  # a slow disk is no hang
         record = Checkpoint(
             time=time.time(),
             step=progress.step,
@@ -83,6 +84,7 @@ class Milestones:
             self.say(f"no checkpoint at step {progress.step}: {reason}")
         record.time, record.seconds = time.time(), time.perf_counter() - started
         self.journal.write(record)
+        self.journal.phase("training")
 
     def _evaluate(self) -> Result | None:
         assert self.evaluate is not None

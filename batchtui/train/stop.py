@@ -61,7 +61,8 @@ class StopRequest:
         def watch() -> None:
             while os.getppid() == parent:
                 time.sleep(interval_s)
-            self.request("the supervisor is gone")
+            if self.reason is None:  # else its death has been told by a signal
+                self.request("the supervisor is gone")
             time.sleep(limit_s)
             os._exit(1)
 
