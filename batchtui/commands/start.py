@@ -16,7 +16,7 @@ from pathlib import Path
 from batchtui.commands.resume import ResumePoint, resume_point
 from batchtui.config.load import dump_config, load_config
 from batchtui.config.schema import Config, to_dict
-from batchtui.errors import BatchtuiError
+from batchtui.errors import BatchtuiError, StoreError
 from batchtui.records import LaunchSpec, Status
 from batchtui.runs.directory import RunDirectory, create_run, list_runs
 from batchtui.runs.reader import RunReader
@@ -73,7 +73,7 @@ def start_or_find(config_path: Path, root: Path, overrides: Overrides, *, ask: A
     config = load_config(config_path, overrides)
     path = config_path.resolve()
     with _only_one(root):
-        runs = [run for run in list_runs(root) if run.read_launch().config_path == str(path)]
+        runs = runs_of(root, path)
         for run in reversed(runs):
             if Status(RunReader(run).summary().status).alive and _alive(run):
                 return Started(run, was_alive=True)
@@ -87,6 +87,19 @@ def start_or_find(config_path: Path, root: Path, overrides: Overrides, *, ask: A
             discard(run)
             raise
     return Started(run, was_alive=False)
+
+
+def runs_of(root: Path, config_path: Path) -> list[RunDirectory]:
+    """Return the runs of a configuration, oldest first; one that cannot be read is none."""
+    found = []
+    for run in list_runs(root):
+        try:
+            if run.read_launch().config_path == str(config_path):
+                RunReader(run).meta()
+                found.append(run)
+        except StoreError:
+            continue
+    return found
 
 
 def settle(run: RunDirectory) -> int:

@@ -40,7 +40,7 @@ class Workplace:
         shutil.copy(Path(__file__).parent / "tiny.py", folder)
         self.environment = {
             key: value for key, value in os.environ.items() if not key.startswith("BATCHTUI_")
-        } | {"OMP_NUM_THREADS": "1"}
+        } | {"OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(folder / "cache")}
 
     @property
     def root(self) -> Path:

@@ -1,0 +1,64 @@
+"""`batchtui forecast`: rows for scripts, a table for people, a chart; and what it refuses."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.e2e.conftest import Workplace
+from tests.e2e.test_bad_input import refusal
+
+KEYS = [
+    "batch_size",
+    "device",
+    "capacity_bytes",
+    "peak_bytes",
+    "low_bytes",
+    "high_bytes",
+    "reserved_bytes",
+    "survives_bytes",
+    "verdict",
+    "method",
+    "assumptions",
+    "breakdown",
+]
+
+
+def test_rows_table_chart_and_exit_code(workplace: Workplace) -> None:
+    words = ["forecast", "tiny.yaml", "--device", "cuda", "--capacity", "4GiB"]
+    answer = workplace.run(*words, "-b", "16,64", "--json", "--output", "chart.svg")
+    assert answer.returncode == 0, answer.stderr
+    rows = json.loads(answer.stdout)
+    assert [list(row) for row in rows] == [KEYS, KEYS]
+    assert [row["batch_size"] for row in rows] == [16, 64]
+    assert all(row["verdict"] == "fits" for row in rows)
+    assert all(row["low_bytes"] <= row["peak_bytes"] <= row["high_bytes"] for row in rows)
+    assert rows[0]["method"].startswith("fake cuda")
+    # One linear layer of 16 × 4 weights and 4 biases, in blocks of 512 bytes.
+    assert 68 * 4 <= rows[0]["breakdown"]["parameters"] <= 1024
+    assert "<svg" in (workplace.folder / "chart.svg").read_text()
+
+    table = workplace.run(*words, "-b", "16")
+    assert table.returncode == 0
+    assert "largest safe batch size" in table.stdout
+    assert workplace.run(*words[:-1], "1MiB", "-b", "16,64").returncode == 4
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["-b", "16,x"], "'x' is not a batch size"),
+        (["-b", "0"], "'0' is not a batch size"),
+        (["--device", "gpu"], "'gpu' is not auto, cpu, cuda"),
+        (["--device", "cuda", "--capacity", "lots"], "'lots' is no size"),
+        (["--output", "chart.pdf"], "neither .svg nor .png"),
+    ],
+)
+def test_refusals(workplace: Workplace, words: list[str], expected: str) -> None:
+    assert expected in refusal(workplace, "forecast", "tiny.yaml", *words)
+
+
+def test_a_model_that_cannot_be_traced_says_why(workplace: Workplace) -> None:
+    words = ["forecast", "tiny.yaml", "--set", "model.target=tiny.broken", "--device", "cpu"]
+    assert "the weights are on another disk" in refusal(workplace, *words, code=1)
