@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from textual.app import App
+from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.filter import LineFilter
 from textual.message import Message
+from textual.screen import Screen
 from textual.theme import Theme
 
 from batchtui.errors import BatchtuiError
@@ -22,6 +23,7 @@ from batchtui.tui.colourless import Colourless
 from batchtui.tui.driver.cells import CellDriver
 from batchtui.tui.feed import Feed, ViewSource
 from batchtui.tui.palette import Palette
+from batchtui.tui.screens.commands import main_commands
 from batchtui.tui.screens.main import MainScreen
 from batchtui.tui.session import run_screen
 from batchtui.tui.source import RunSource
@@ -104,10 +106,16 @@ class BatchtuiApp(App[int]):
     def _tell(self, message: Message) -> None:
         self.post_message(message)
 
-    def on_mount(self) -> None:
+    def get_default_screen(self) -> MainScreen:
+        """Start with the main screen: one less to lay out before the first frame."""
+        return self._main
+
+    def on_load(self) -> None:
         self._running_loop = asyncio.get_running_loop()
-        self.push_screen(self._main)
+        # The first look is taken while Textual prepares.
         self._feed.start()
+
+    def on_mount(self) -> None:
         self.set_interval(self._every, self._feed.request)
 
     def on_resize(self) -> None:
@@ -122,6 +130,13 @@ class BatchtuiApp(App[int]):
 
     def on_batchtui_app_unread(self, message: Unread) -> None:
         self._main.complain(message.reason)
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """Fill the command palette; Textual's own commands (themes, keys) do not apply here."""
+        yield SystemCommand("Detach", "Leave; the training goes on", self.action_detach)
+        if screen is self._main:
+            yield from main_commands(self._main)
+        yield SystemCommand("Draw anew", "Send the whole screen again", self.action_redraw)
 
     def ask_to_stop(self) -> None:
         """Ask the supervisor to stop the run, in a thread: it may take its time to answer."""

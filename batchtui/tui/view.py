@@ -2,17 +2,19 @@
 
 Times in seconds, sizes in bytes, shares as fractions; None is "not measured". Texts have passed
 `batchtui.text.clean`.
+
+Named tuples and not dataclasses, since Python makes their classes in a third of the time, and
+the first frame waits for them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from batchtui.records import Status
 
 
-@dataclass(frozen=True, slots=True)
-class Points:
+class Points(NamedTuple):
     """A curve: x ascending, and the lowest, highest and mean value of what a point stands for.
 
     A mean of None is a gap.
@@ -24,8 +26,7 @@ class Points:
     mean: tuple[float | None, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(NamedTuple):
     """The stretch of an x axis that a chart shows, and the words at its ends."""
 
     start: float = 0.0
@@ -34,8 +35,7 @@ class Window:
     right: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(NamedTuple):
     """How far the training is."""
 
     epoch: int | None = None
@@ -47,16 +47,14 @@ class Progress:
     elapsed_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Warning:
+class MemoryWarning(NamedTuple):
     """Memory that runs out: `level` is warning or critical, `text` says what and how full."""
 
     level: str
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class CpuView:
+class CpuView(NamedTuple):
     """The processor: fractions of one core each, except `worker_cores`."""
 
     average: float | None = None
@@ -67,8 +65,7 @@ class CpuView:
     worker_processes: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """A named share of a whole; `role` picks its look.
 
     `shown` is the number to print where it is not the part's own size, as for memory that is
@@ -82,18 +79,16 @@ class Part:
     shown: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class History:
+class History(NamedTuple):
     """Stacked areas over time: each layer lies upon the one before; `full` is the top edge."""
 
-    window: Window = field(default_factory=Window)
+    window: Window = Window()
     layers: tuple[tuple[str, Points], ...] = ()  # (role, points)
     full: float | None = None
     limit: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class GpuRow:
+class GpuRow(NamedTuple):
     """One of several GPUs or MIG slices."""
 
     label: str
@@ -107,8 +102,7 @@ class GpuRow:
     error: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class MemoryView:
+class MemoryView(NamedTuple):
     """The memory that the batch size has to fit into: one GPU's, or the worker's own."""
 
     title: str = "Memory"
@@ -120,16 +114,15 @@ class MemoryView:
     parts: tuple[Part, ...] = ()
     facts: tuple[tuple[str, str], ...] = ()
     sensors: str = ""  # compute, temperature, power
-    history: History = field(default_factory=History)
+    history: History = History()
     gpus: tuple[GpuRow, ...] = ()  # filled where there is more than one
 
 
-@dataclass(frozen=True, slots=True)
-class StepsView:
+class StepsView(NamedTuple):
     """How long steps take, and what they are made of."""
 
-    points: Points = field(default_factory=Points)
-    window: Window = field(default_factory=Window)
+    points: Points = Points()
+    window: Window = Window()
     p50: float | None = None
     p95: float | None = None
     now: float | None = None
@@ -140,13 +133,12 @@ class StepsView:
     reason: str | None = None  # why there is nothing to draw
 
 
-@dataclass(frozen=True, slots=True)
-class LossView:
+class LossView(NamedTuple):
     """The loss, its variance within a batch, and what was reached on the held-out split."""
 
-    loss: Points = field(default_factory=Points)
-    variance: Points = field(default_factory=Points)
-    window: Window = field(default_factory=Window)
+    loss: Points = Points()
+    variance: Points = Points()
+    window: Window = Window()
     log: bool = False
     latest: float | None = None
     latest_variance: float | None = None
@@ -163,8 +155,7 @@ class LossView:
     reason: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class LogLine:
+class LogLine(NamedTuple):
     """A line of the worker's output, or something that happened to the run."""
 
     number: int  # counts from the first line read; the line of a number may grow at its end
@@ -174,8 +165,7 @@ class LogLine:
     event: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class LogView:
+class LogView(NamedTuple):
     """The end of the log; `skipped` says what was not read, because it came too fast."""
 
     lines: tuple[LogLine, ...] = ()
@@ -183,8 +173,7 @@ class LogView:
     reason: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class BatchView:
+class BatchView(NamedTuple):
     """What the advisor knows about the batch size."""
 
     size: int | None = None  # per process and micro-batch
@@ -197,9 +186,8 @@ class BatchView:
     alive: bool = False
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class View:
-    """One look at a run. Views compare by identity: each is a new one."""
+class View(NamedTuple):
+    """One look at a run."""
 
     taken: float
     run: str
@@ -207,11 +195,11 @@ class View:
     word: str  # the status as shown: training, evaluating, starting, …
     detail: str | None = None  # what it is doing meanwhile, or why it ended
     trouble: str | None = None  # why this look is incomplete
-    warning: Warning | None = None
-    progress: Progress = field(default_factory=Progress)
-    cpu: CpuView = field(default_factory=CpuView)
-    memory: MemoryView = field(default_factory=MemoryView)
-    steps: StepsView = field(default_factory=StepsView)
-    loss: LossView = field(default_factory=LossView)
-    log: LogView = field(default_factory=LogView)
-    batch: BatchView = field(default_factory=BatchView)
+    warning: MemoryWarning | None = None
+    progress: Progress = Progress()
+    cpu: CpuView = CpuView()
+    memory: MemoryView = MemoryView()
+    steps: StepsView = StepsView()
+    loss: LossView = LossView()
+    log: LogView = LogView()
+    batch: BatchView = BatchView()

@@ -19,7 +19,8 @@ def test_whatever_is_drawn_rows_keep_their_width(
     canvas = Canvas(20, 5, colour)
     for x, y, text in puts:
         canvas.put(x, y, clean(text), "text")
-    for strip in canvas.strips(Palette(colour), BACKGROUND, ascii_only):
+    for y in range(5):
+        strip = canvas.strip(y, Palette(colour), BACKGROUND, ascii_only)
         assert strip.cell_length == 20
         assert sum(cell_len(segment.text) for segment in strip) == 20
         assert "".join(segment.text for segment in strip).isprintable()
@@ -30,9 +31,9 @@ def test_whatever_is_drawn_rows_keep_their_width(
 def test_wide_characters_are_cut_and_drawn_over_whole() -> None:
     canvas = Canvas(6, 1)
     canvas.put(0, 0, "日本語語")
-    assert canvas.strips(Palette(), BACKGROUND, False)[0].text == "日本語"
+    assert canvas.runs(0) == [("日本語", "")]
     canvas.put(1, 0, "ab")
-    assert canvas.strips(Palette(), BACKGROUND, False)[0].text == " ab 語"
+    assert canvas.runs(0) == [(" ab 語", "")]
 
 
 def test_changes_name_the_stretch_that_differs() -> None:

@@ -86,7 +86,7 @@ def test_the_chart_draws_the_extremes_of_every_column(
     chart = Chart((curve,), window, lambda value: f"{value:.0f}", label_width=0)
     draw_chart(canvas, Box(0, 0, width + 6, height + 1), chart, scale)
     columns = reduce_columns(curve.points, window.start, window.end, 2 * width)
-    rows = ["".join(text for text, _ in row) for row in canvas.rows()]
+    rows = ["".join(text for text, _ in canvas.runs(y)) for y in range(canvas.height)]
     for column, (low, high) in enumerate(zip(columns.low, columns.high, strict=True)):
         for value in (low, high):
             if value is None:
@@ -157,4 +157,4 @@ def test_a_ceiling_marks_what_is_above() -> None:
     curve = Curve(points([0, 1, 2, 3], [1.0, 1.0, 50.0, 1.0]), "pale", "deep")
     chart = Chart((curve,), Window(0, 4), str, ceiling=3.0, references=(Reference(2, "p", "red"),))
     draw_chart(canvas, Box(0, 0, 40, 8), chart, Scale())
-    assert any("▲" in text for row in canvas.rows() for text, _ in row)
+    assert any("▲" in text for y in range(8) for text, _ in canvas.runs(y))

@@ -379,6 +379,10 @@ async def test_ctrl_p_opens_the_palette() -> None:
     async with running(facts(20)) as (app, pilot):
         await pilot.press("ctrl+p")
         await settle(pilot, lambda: "Palette" in type(app.screen).__name__)
+        await pilot.press(*"zoom")
+        await settle(pilot, lambda: "Give the focused pane" in "\n".join(lines(app)))
+        await pilot.press("down", "enter")
+        await settle(pilot, lambda: app.screen.has_class("zoomed"))
 
 
 async def test_ctrl_l_and_the_footer_do_no_harm() -> None:

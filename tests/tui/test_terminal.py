@@ -104,8 +104,11 @@ def test_ctrl_z_suspends_and_fg_draws_all_of_it_again() -> None:
 def test_no_color_means_not_one_colour_code() -> None:
     with showing("moving", NO_COLOR="1") as terminal:
         for keys, text in (
-            (b"q", "attach again"), (b"?", "focus a pane"), (b"/x", "/x"), (b"\x10", "Search")
-        ):  # fmt: skip
+            (b"q", "attach again"),
+            (b"?", "focus a pane"),
+            (b"/x", "enter keep"),
+            (b"\x10", "Search"),
+        ):
             terminal.press(keys)
             assert terminal.wait_for_text(text), "\n".join(terminal.screen.display)
             terminal.press(b"\x1b")

@@ -9,17 +9,19 @@ from batchtui.records import GpuSample, MachineSample, Step
 from batchtui.text import clean
 from batchtui.tui.assemble.windows import recent_window
 from batchtui.tui.facts import Facts
-from batchtui.tui.view import GpuRow, History, MemoryView, Part, Points, Warning
+from batchtui.tui.view import GpuRow, History, MemoryView, MemoryWarning, Part, Points
 
 WARNING, CRITICAL = 0.90, 0.95
 
 
-def warning(meta: Mapping[str, object]) -> Warning | None:
+def warning(meta: Mapping[str, object]) -> MemoryWarning | None:
     """Return the supervisor's word on memory that runs out."""
     level = meta.get("memory_level")
     if level not in ("warning", "critical"):
         return None
-    return Warning(str(level), clean(str(meta.get("memory_what") or "memory nearly full"), 120))
+    return MemoryWarning(
+        str(level), clean(str(meta.get("memory_what") or "memory nearly full"), 120)
+    )
 
 
 def memory_view(facts: Facts) -> MemoryView:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 _SETTLE = 0.004  # seconds in which the writes of one frame come together
 _CHUNK = 4096  # bytes
+_START = 2.0  # seconds in which frames are not held back: the first ones are awaited
 ACKNOWLEDGE_TIMEOUT = 10.0  # seconds; an answer that got lost must not end the picture
 
 
@@ -27,7 +28,7 @@ class Output(threading.Thread):
         self._idle = threading.Event()
         self._idle.set()
         self._ended = False
-        self._urgent_until = 0.0
+        self._urgent_until = time.monotonic() + _START
         self._acknowledged = threading.Event()
         self._acknowledged.set()
         self.bytes_sent = 0

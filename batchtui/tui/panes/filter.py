@@ -4,51 +4,84 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from textual import events
 from textual.binding import Binding, BindingType
-from textual.widgets import Input
 
 from batchtui.text import clean
+from batchtui.tui.palette import BAND
 from batchtui.tui.panes.log import LogPane
+from batchtui.tui.view import View
+from batchtui.tui.widgets.canvas import Canvas
+from batchtui.tui.widgets.pane import Pane
+
+_LONGEST = 100
 
 
-class FilterLine(Input):
+class FilterLine(Pane):
     """Filters the log as it is typed; enter keeps the filter, escape drops it."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "drop", "Drop", show=False)]
+    framed = False
+    ground = BAND
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "close", "Keep the filter", show=False),
+        Binding("escape", "drop", "Show all lines", show=False),
+        Binding("backspace", "erase", "Erase", show=False),
+        Binding("ctrl+u", "clear", "Erase all", show=False),
+    ]
 
-    def __init__(self, *, id: str) -> None:
-        super().__init__(id=id, placeholder="show lines with …", compact=True)
-        self.cursor_blink = False  # each blink would be a frame to send
+    def on_mount(self) -> None:
         self.display = False
 
+    def draw(self, canvas: Canvas, view: View) -> None:
+        text = self._log().filter
+        x = canvas.put(1, 0, "/", "key")
+        # Of a long filter the end shows, where the typing is.
+        x = canvas.put(x, 0, text[-max(1, canvas.width - 30) :], "strong")
+        x = canvas.put(x, 0, "█", "dim") + 2
+        if not text:
+            x = canvas.put(x, 0, "show lines with …", "dim") + 2
+        canvas.right(canvas.width - 1, 0, "enter keep  esc all", "dim", start=x)
+
     def open(self) -> None:
-        """Show the line in place of the footer."""
-        self.value = self._log().filter
+        """Take the place of the footer, and the keys."""
         self._swap(True)
         # At once: what was typed behind the slash belongs here already.
         self.screen.set_focus(self)
 
-    def close(self, text: str) -> None:
-        """Filter by a text and give the keys back to the log."""
+    def on_key(self, event: events.Key) -> None:
+        if event.is_printable and event.character is not None:
+            event.stop()
+            self._set(self._log().filter + event.character)
+
+    def on_paste(self, event: events.Paste) -> None:
+        event.stop()
+        self._set(self._log().filter + event.text)
+
+    def action_close(self) -> None:
+        """Keep the filter."""
         self._swap(False)
-        self._log().filter = text
         self.screen.set_focus(self._log())
 
-    def _swap(self, filtering: bool) -> None:
-        self.display = filtering
-        self.screen.query_one("#footer").display = not filtering
+    def action_drop(self) -> None:
+        """Show all lines again."""
+        self._set("")
+        self.action_close()
+
+    def action_erase(self) -> None:
+        """Erase the last character."""
+        self._set(self._log().filter[:-1])
+
+    def action_clear(self) -> None:
+        """Erase all of it."""
+        self._set("")
+
+    def _set(self, text: str) -> None:
+        self._log().filter = clean(text, _LONGEST)
+        self.redraw()
 
     def _log(self) -> LogPane:
         return self.screen.query_one(LogPane)
 
-    def watch_value(self, value: str) -> None:
-        if self.is_mounted and self.display:
-            self._log().filter = clean(value, 100)
-
-    async def action_submit(self) -> None:
-        """Keep the filter."""
-        self.close(clean(self.value, 100))
-
-    def action_drop(self) -> None:
-        """Show all lines again."""
-        self.close("")
+    def _swap(self, filtering: bool) -> None:
+        self.display = filtering
+        self.screen.query_one("#footer").display = not filtering

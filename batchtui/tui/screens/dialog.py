@@ -39,7 +39,8 @@ class DialogBox(Widget):
         inner = Canvas(max(0, size.width - 6), max(0, size.height - 2), canvas.colour)
         self._dialog.draw(inner)
         canvas.paste(inner, 3, 1)
-        self._strips = canvas.strips(self._dialog.palette, BAND, self._dialog.ascii_only)
+        palette, ascii_only = self._dialog.palette, self._dialog.ascii_only
+        self._strips = [canvas.strip(y, palette, BAND, ascii_only) for y in range(canvas.height)]
         self.refresh()
 
     def render_line(self, y: int) -> Strip:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import ClassVar
 
 from textual import events
@@ -27,12 +26,11 @@ from batchtui.tui.panes.small import SmallPane
 from batchtui.tui.panes.steps import StepsPane
 from batchtui.tui.screens.batch import BatchDialog
 from batchtui.tui.screens.help import HelpDialog
+from batchtui.tui.screens.layout import fit, zoom
 from batchtui.tui.screens.leave import DETACH, LeaveDialog
-from batchtui.tui.screens.zoom import zoom
 from batchtui.tui.view import View
 from batchtui.tui.widgets.pane import RISE, Pane
 
-LEAST_WIDTH, LEAST_HEIGHT = 60, 16
 PANES = ("cpu", "memory", "steps", "loss", "log", "advisor")
 
 
@@ -69,6 +67,7 @@ class MainScreen(Screen[None]):
         self._level: str | None = None
 
     def compose(self) -> ComposeResult:
+        fit(self, self.app.size)
         look = self._look
         yield HeaderPane(*look, id="header")
         for name, left, right in (
@@ -80,7 +79,7 @@ class MainScreen(Screen[None]):
                 left.add_class("left")
                 yield left
                 yield right
-        yield FilterLine(id="filter")
+        yield FilterLine(*look, id="filter")
         yield FooterPane(*look, id="footer")
         yield SmallPane(*look, id="too-small")
 
@@ -96,10 +95,14 @@ class MainScreen(Screen[None]):
         if not self._paused:
             self._hand_out(view)
 
+    def on_mount(self) -> None:
+        if self._newest is not None:  # it came before the panes
+            self._hand_out(self._newest)
+
     def complain(self, reason: str) -> None:
         """Say in the header that the last look failed; the numbers stay."""
         if self._newest is not None:
-            self.show(replace(self._newest, trouble=clean(reason, 200)))
+            self.show(self._newest._replace(trouble=clean(reason, 200)))
 
     def _hand_out(self, view: View) -> None:
         self._view = view
@@ -109,8 +112,7 @@ class MainScreen(Screen[None]):
             pane.view = view
 
     def on_resize(self, event: events.Resize) -> None:
-        small = event.size.width < LEAST_WIDTH or event.size.height < LEAST_HEIGHT
-        self.set_class(small, "too-small")
+        fit(self, event.size)
 
     # Keys ---------------------------------------------------------------------------------
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 from batchtui.tui.view import Points
 
@@ -49,8 +49,7 @@ class Raster:
                     yield x, y, chr(BLANK + mask), top
 
 
-@dataclass(frozen=True, slots=True)
-class Columns:
+class Columns(NamedTuple):
     """A curve reduced to dot columns: extremes of each column, and a line through the means."""
 
     low: tuple[float | None, ...]

@@ -114,25 +114,24 @@ class Canvas:
         elif note and width - glyphs.width(title) - glyphs.width(note) > 8:
             self.right(width - 1, 0, f" {note} ", note_look, start=2)
 
-    def rows(self) -> Iterator[list[tuple[str, str]]]:
-        """Yield each row as runs of (text, look)."""
-        for text, looks in zip(self._text, self._looks, strict=True):
-            row: list[tuple[str, str]] = []
-            start = 0
-            for x in range(1, self.width + 1):
-                if x == self.width or looks[x] != looks[start]:
-                    row.append(("".join(text[start:x]), looks[start]))
-                    start = x
-            yield row
+    def runs(self, y: int) -> list[tuple[str, str]]:
+        """Return a row as runs of (text, look)."""
+        text, looks = self._text[y], self._looks[y]
+        runs: list[tuple[str, str]] = []
+        start = 0
+        for x in range(1, self.width + 1):
+            if x == self.width or looks[x] != looks[start]:
+                runs.append(("".join(text[start:x]), looks[start]))
+                start = x
+        return runs
 
-    def strips(self, palette: Palette, ground: str, ascii_only: bool) -> list[Strip]:
-        """Return the rows as Textual draws them, on a ground of that colour."""
-        style = palette.style
+    def strip(self, y: int, palette: Palette, ground: str, ascii_only: bool) -> Strip:
+        """Return a row as Textual draws it, on a ground of that colour."""
         translate = glyphs.to_ascii if ascii_only else str
-        return [
-            Strip([Segment(translate(text), style(look, ground)) for text, look in row], self.width)
-            for row in self.rows()
-        ]
+        return Strip(
+            [Segment(translate(text), palette.style(look, ground)) for text, look in self.runs(y)],
+            self.width,
+        )
 
     def changes(self, before: Canvas) -> Iterator[tuple[int, int, int]]:
         """Yield (y, first, last) of each row that differs from an earlier canvas of this size."""

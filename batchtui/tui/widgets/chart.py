@@ -7,7 +7,7 @@ change and the rest of the picture stands still.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from batchtui.tui.view import Points, Window
 from batchtui.tui.widgets.braille import Columns, Raster, reduce_columns, smooth
@@ -17,8 +17,7 @@ from batchtui.tui.widgets.scale import Scale
 Y_LABEL = 6  # cells for the numbers at the left, and the axis
 
 
-@dataclass(frozen=True, slots=True)
-class Curve:
+class Curve(NamedTuple):
     """A curve and how it looks: the line, what lies around it, the label at its end."""
 
     points: Points
@@ -29,8 +28,7 @@ class Curve:
     label_at: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
+class Reference(NamedTuple):
     """A dotted horizontal line with a label."""
 
     value: float
@@ -38,8 +36,7 @@ class Reference:
     look: str
 
 
-@dataclass(frozen=True, slots=True)
-class Box:
+class Box(NamedTuple):
     """A rectangle of cells."""
 
     x: int
@@ -48,8 +45,7 @@ class Box:
     height: int
 
 
-@dataclass(frozen=True, slots=True)
-class Chart:
+class Chart(NamedTuple):
     """What to draw; `ceiling` cuts the scale, `tick` formats the numbers at the left."""
 
     curves: tuple[Curve, ...]

@@ -64,25 +64,30 @@ class Pane(Widget, can_focus=True):
         self.redraw()
 
     def on_resize(self) -> None:
-        self.redraw()
+        if (self._canvas.width, self._canvas.height) != self.size:
+            self.redraw()
 
     def redraw(self) -> None:
         """Draw anew, and refresh the cells that differ."""
         width, height = self.size
         if not width or not height:
             return
-        canvas = Canvas(width, height, self._palette.colour)
+        before, canvas = self._canvas, Canvas(width, height, self._palette.colour)
         if self.view is not None:
             self._draw_all(canvas, self.view)
-        before, self._canvas = self._canvas, canvas
+        self._canvas = canvas
         if (before.width, before.height) != (width, height):
-            self._strips = canvas.strips(self._palette, self.ground, self._ascii)
+            self._strips = [self._strip(y) for y in range(height)]
             self.refresh()
             return
         changes = list(canvas.changes(before))
+        for y, _, _ in changes:
+            self._strips[y] = self._strip(y)
         if changes:
-            self._strips = canvas.strips(self._palette, self.ground, self._ascii)
             self.refresh(*(Region(x, y, last - x + 1, 1) for y, x, last in changes))
+
+    def _strip(self, y: int) -> Strip:
+        return self._canvas.strip(y, self._palette, self.ground, self._ascii)
 
     def _draw_all(self, canvas: Canvas, view: View) -> None:
         if not self.framed:
@@ -104,11 +109,16 @@ class Pane(Widget, can_focus=True):
         self.draw(inner, view)
         canvas.paste(inner, (canvas.width - inside.width) // 2, 1)
 
-    def render_line(self, y: int) -> Strip:
-        """Return a row that `redraw` has prepared."""
-        if y < len(self._strips):
-            return self._strips[y]
-        return Strip.blank(self.size.width, self.rich_style)
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Return rows; after a change of size they are all drawn anew before.
+
+        Textual's own would add borders, padding and colour filters, none of which a pane has, at
+        several times the cost of what is left.
+        """
+        if (self._canvas.width, self._canvas.height) != self.size:
+            self.redraw()
+        first, last = crop.x, crop.right
+        return [strip.crop(first, last) for strip in self._strips[crop.y : crop.bottom]]
 
 
 def inner_size(width: int, height: int, closed: bool) -> Size:
