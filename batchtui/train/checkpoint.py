@@ -7,12 +7,11 @@ generators are stored as such too, since `torch.load(weights_only=True)` takes n
 from __future__ import annotations
 
 import os
-import pickle
 import random
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import nn
@@ -76,16 +75,24 @@ def load(path: Path) -> dict[str, Any]:
         ConfigError: it is missing, damaged, not ours, or from a newer version.
     """
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with open(path, "rb") as file:
+            state = _load(file, path)
     except OSError as error:
         raise ConfigError(f"the checkpoint {path} cannot be read: {error.strerror}") from error
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
-        raise ConfigError(f"{path} is no checkpoint, or a damaged one") from error
     if not isinstance(state, dict) or "version" not in state or "samples" not in state:
         raise ConfigError(f"{path} is not a checkpoint of batchtui")
     if state["version"] > VERSION:
         raise ConfigError(f"{path} was written by a newer version of batchtui; upgrade to go on")
     return state
+
+
+def _load(file: BinaryIO, path: Path) -> Any:
+    try:
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except MemoryError:
+        raise
+    except Exception as error:  # torch's readers of zip, tar and pickle fail in many ways
+        raise ConfigError(f"{path} is no checkpoint, or a damaged one") from error
 
 
 def check_same(path: Path, state: Mapping[str, Any], expected: Mapping[str, object]) -> None:

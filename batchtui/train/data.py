@@ -12,7 +12,7 @@ from batchtui.config.schema import Config, Data
 from batchtui.errors import ConfigError
 from batchtui.train.launch import Progress, Ranks
 from batchtui.train.sampler import BatchDraws, Plan, Seeded, mix
-from batchtui.train.stop import Shielded
+from batchtui.train.stop import Shielded, obey_parent
 
 
 class Splits(NamedTuple):
@@ -108,6 +108,7 @@ def _loader_options(config: Config, device: torch.device) -> dict[str, Any]:
         "num_workers": loaders.num_workers,
         "prefetch_factor": loaders.prefetch_factor if loaders.num_workers else None,
         "pin_memory": pinned,
+        "worker_init_fn": obey_parent,
         # A loader draws a seed when it starts; from its own generator, or a resumed training
         # would no longer draw the dropout of one that never stopped.
         "generator": torch.Generator().manual_seed(mix(config.training.seed)),

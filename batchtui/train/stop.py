@@ -18,6 +18,8 @@ ECHO_SECONDS = 1.0
 # How long a worker without a supervisor may take for its last checkpoint.
 ORPHAN_SECONDS = 60.0
 
+_STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
+
 
 class StopRequest:
     """Whether someone asked this process to stop, and who."""
@@ -51,7 +53,7 @@ class StopRequest:
 
     def install(self) -> None:
         """Take SIGTERM and SIGINT, from the main thread."""
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in _STOP_SIGNALS:
             signal.signal(number, self._on_signal)
 
     def watch_parent(self, interval_s: float = 1.0, limit_s: float = ORPHAN_SECONDS) -> None:
@@ -76,14 +78,31 @@ class Shielded:
     """A context in which child processes are born deaf to SIGTERM and SIGINT.
 
     A stop goes to the whole process group. A loader that died of it would make the training
-    fail in the middle of its last step; loaders leave when the training is done with them, or
-    gone.
+    fail in the middle of its last step. Each child has to call `obey_parent`.
     """
 
     def __enter__(self) -> None:
         """Block the signals; those that arrive now are delivered at the end."""
-        self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+        self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
 
     def __exit__(self, *_: object) -> None:
         """Let them through again."""
         signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+
+
+def obey_parent(worker: int = 0) -> None:
+    """In a child born shielded: end when the parent itself says so, and ignore all others.
+
+    Python's handlers are not told who sent a signal; a thread that waits for it is.
+    """
+    parent = os.getppid()
+
+    def wait() -> None:
+        while signal.sigwaitinfo(_STOP_SIGNALS).si_pid != parent:
+            pass
+        os._exit(0)
+
+    if hasattr(signal, "sigwaitinfo"):
+        threading.Thread(target=wait, name="stop", daemon=True).start()
+    else:  # macOS: better a loader that dies of a stop than one that outlives it
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)

@@ -25,7 +25,7 @@ def resolve(target: str, key: str = "target") -> Callable[..., Any]:
         ConfigError: no such module or name, a module that cannot be imported, no callable.
     """
     module_name, colon, names = target.partition(":")
-    module, rest = _import_longest(module_name.split("."), key, target)
+    module, rest = _import_longest(module_name.split("."), key, target, bool(colon))
     if colon and rest:
         raise ConfigError(f"{key}: {target!r}: {_missing(module, rest[0])}")
     found: Any = module
@@ -85,15 +85,21 @@ def call(function: Callable[..., Any], key: str, /, *positional: Any, **argument
         raise ConfigError(f"{key}: {_name(function)}({given}) raised {reason}") from error
 
 
-def _import_longest(parts: list[str], key: str, target: str) -> tuple[ModuleType, list[str]]:
-    """Import the longest prefix that is a module; return it and what is left."""
+def _import_longest(
+    parts: list[str], key: str, target: str, all_modules: bool
+) -> tuple[ModuleType, list[str]]:
+    """Import the longest prefix that is a module; return it and what is left.
+
+    Unless `all_modules`, the last part is a name of its package before it is a module.
+    """
     module: ModuleType | None = None
     for depth in range(1, len(parts) + 1):
         name = ".".join(parts[:depth])
         if module is not None and not hasattr(module, "__path__"):
             return module, parts[depth - 1 :]
-        if module is not None and hasattr(module, parts[depth - 1]) and depth == len(parts):
-            return module, parts[depth - 1 :]  # torchvision.models.resnet18: a function's module
+        last = depth == len(parts) and not all_modules
+        if module is not None and last and hasattr(module, parts[-1]):
+            return module, parts[-1:]
         try:
             module = importlib.import_module(name)
         except ModuleNotFoundError as error:

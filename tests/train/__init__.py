@@ -1,0 +1,1 @@
+"""The worker: its loop, data, checkpoints and its death."""
