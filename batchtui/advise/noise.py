@@ -24,7 +24,8 @@ MIN_STEPS = 32  # steps for V
 MAX_RELATIVE_ERROR = 0.25  # of s²
 DYNAMICS_RATIO = 2.0
 SPIKE_Z = 6.0
-_SPAN = 64  # steps: span of the exponential weights of V
+_SPAN = 64  # steps: span of the exponential weights of s² and V
+_KEEP = 1 - 2 / (_SPAN + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,24 +47,28 @@ class Batch:
 
 
 def pooled_variance(batches: Sequence[Batch]) -> Estimate:
-    """Return s² pooled over steps, each weighted by its degrees of freedom.
+    """Return s² pooled over the newest steps, each weighted by its degrees of freedom.
 
-    Only variance within batches is pooled, so a falling loss adds nothing. The relative standard
-    error is that of the spread from step to step, with the trend taken out by first differences;
-    for one batch of n it would be sqrt((κ−1)/n).
+    Older steps fade with the weights that V has, so that both speak of the same stretch of a loss
+    that falls. Only variance within batches is pooled, so the fall itself adds nothing. The
+    relative standard error is that of the spread from step to step, with the trend taken out by
+    first differences; for one batch of n it would be sqrt((κ−1)/n).
     """
-    known = [b for b in batches if b.variance is not None and b.size > 1]
+    # Beyond four spans the weights are below 0.1 %.
+    known = [b for b in batches[-4 * _SPAN :] if b.variance is not None and b.size > 1]
     if not known:
         return Estimate(reason="no per-sample losses recorded")
-    weights = [b.size - 1 for b in known]
+    fading = [_KEEP ** (len(known) - 1 - index) for index in range(len(known))]
+    weights = [(b.size - 1) * fade for b, fade in zip(known, fading, strict=True)]
     values = [b.variance or 0.0 for b in known]
     pooled = sum(w * v for w, v in zip(weights, values, strict=True)) / sum(weights)
     if len(known) < 4:
         return Estimate(reason=f"not enough data: {len(known)} of 4 steps")
     if pooled <= 0:
         return Estimate(value=0.0)
-    jumps = [(b - a) ** 2 for a, b in pairwise(values)]
-    relative = math.sqrt(sum(jumps) / (2 * len(jumps)) / len(known)) / pooled
+    jumps = [fade * (b - a) ** 2 for (a, b), fade in zip(pairwise(values), fading[1:], strict=True)]
+    steps = sum(fading) ** 2 / sum(fade * fade for fade in fading)  # as many equal weights
+    relative = math.sqrt(sum(jumps) / (2 * sum(fading[1:])) / steps) / pooled
     if relative > MAX_RELATIVE_ERROR:
         return Estimate(reason=f"not enough data: s² known to ±{relative:.0%}")
     return Estimate(value=pooled)
@@ -92,10 +97,9 @@ def trend_free_variance(batches: Sequence[Batch]) -> Estimate:
             squares.append((losses[2] - 2 * losses[1] + losses[0]) ** 2 / 6)
     if usable < MIN_STEPS or len(squares) < MIN_STEPS - 2:
         return Estimate(reason=f"not enough data: {usable} of {MIN_STEPS} steps")
-    keep = 1 - 2 / (_SPAN + 1)
     total = weight = 0.0
     for square in squares:
-        total, weight = keep * total + square, keep * weight + 1
+        total, weight = _KEEP * total + square, _KEEP * weight + 1
     return Estimate(value=total / weight)
 
 

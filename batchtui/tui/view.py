@@ -142,6 +142,7 @@ class LossView(NamedTuple):
     log: bool = False
     latest: float | None = None
     latest_variance: float | None = None
+    variance_end: float | None = None  # where its curve ends, however well it is known
     trend_free: float | None = None  # V
     ratio: float | None = None  # R
     noise_reason: str | None = None  # why there is no V, or no ratio

@@ -9,7 +9,7 @@ from batchtui.tui.view import Points, Window
 from batchtui.tui.widgets.braille import BLANK, Raster, reduce_columns, smooth
 from batchtui.tui.widgets.canvas import Canvas
 from batchtui.tui.widgets.chart import Box, Chart, Curve, Reference, draw_chart, spread
-from batchtui.tui.widgets.scale import Scale, nice_step
+from batchtui.tui.widgets.scale import Scale, nice_step, tick_text
 
 finite = st.floats(min_value=-1e6, max_value=1e6, allow_nan=False)
 
@@ -135,9 +135,16 @@ def test_a_log_scale_has_decades() -> None:
     scale = Scale()
     scale.fit(0.001, 90.0, log=True)
     assert scale.log
-    assert all(math.isclose(math.log10(t) % 1, 0, abs_tol=0.51) for t in scale.ticks(4))
+    assert [round(math.log10(tick), 6) for tick in scale.ticks(4)] == [-2.0, 0.0, 2.0]
     scale.fit(-1.0, 1.0, log=True)
     assert not scale.log
+
+
+def test_ticks_are_short() -> None:
+    values = (0.0, 1e-4, 0.01, 0.5, 2.5, 25.0, 100.0, 2500.0, 40_000.0, -1e-5, -250.0)
+    assert [tick_text(value) for value in values] == [
+        "0", "1e-4", "0.01", "0.5", "2.5", "25", "100", "2500", "40.0k", "-1e-5", "-250"
+    ]  # fmt: skip
 
 
 def test_nice_steps() -> None:

@@ -102,6 +102,7 @@ def loss_view(facts: Facts, alive: bool) -> LossView:
         log=_wide(loss, facts.variance),
         latest=sum(last) / len(last) if last else None,
         latest_variance=variance.value,
+        variance_end=_end(facts.variance),
         trend_free=None if stale else trend_free.value,
         ratio=None if stale else ratio.value,
         noise_reason=stale or trend_free.reason or ratio.reason,
@@ -113,6 +114,12 @@ def loss_view(facts: Facts, alive: bool) -> LossView:
         nonfinite=nonfinite,
         alarm=_alarm(facts, nonfinite),
     )
+
+
+def _end(points: Points) -> float | None:
+    """Return about where a curve ends: the median of its last values."""
+    last = sorted(value for value in points.mean[-8:] if value is not None)
+    return last[len(last) // 2] if last else None
 
 
 def _stale(facts: Facts, alive: bool) -> str | None:

@@ -7,7 +7,7 @@ from batchtui.tui.view import LossView, View
 from batchtui.tui.widgets.canvas import Canvas
 from batchtui.tui.widgets.chart import Box, Chart, Curve, draw_chart
 from batchtui.tui.widgets.pane import Pane
-from batchtui.tui.widgets.scale import Scale
+from batchtui.tui.widgets.scale import Scale, tick_text
 
 
 class LossPane(Pane):
@@ -54,12 +54,10 @@ class LossPane(Pane):
             Chart(
                 curves=(
                     Curve(loss.loss, "pale", "deep", label, "pale.strong", loss.latest),
-                    Curve(
-                        loss.variance, "rose", "wine", spread, "rose.strong", loss.latest_variance
-                    ),
+                    Curve(loss.variance, "rose", "wine", spread, "rose.strong", loss.variance_end),
                 ),
                 window=loss.window,
-                tick=lambda value: units.number(value, 2) if value else "0",
+                tick=tick_text,
                 log=loss.log,
                 label_width=11,
             ),

@@ -8,7 +8,7 @@ from batchtui.tui.widgets.bars import ROLE_LOOKS, draw_parts, shade
 from batchtui.tui.widgets.canvas import Canvas
 from batchtui.tui.widgets.chart import Box, Chart, Curve, Reference, draw_chart
 from batchtui.tui.widgets.pane import Pane
-from batchtui.tui.widgets.scale import Scale
+from batchtui.tui.widgets.scale import Scale, tick_text
 
 _SHORT_NAMES = {
     "data wait": "data", "to device": "copy", "forward": "fwd", "backward": "bwd",
@@ -72,7 +72,7 @@ class StepsPane(Pane):
             Chart(
                 curves=(Curve(steps.points, "pale", "deep", now, "pale.strong", steps.now),),
                 window=steps.window,
-                tick=lambda value: _short(value * scale),
+                tick=lambda value: tick_text(value * scale),
                 references=tuple(references),
                 ceiling=steps.ceiling,
                 label_width=9,

@@ -12,6 +12,7 @@ from textual.containers import Container
 from textual.screen import Screen
 
 from batchtui.advise.choice import stepped
+from batchtui.records import Status
 from batchtui.text import clean
 from batchtui.tui.palette import Palette
 from batchtui.tui.panes.advisor import AdvisorPane
@@ -101,8 +102,8 @@ class MainScreen(Screen[None]):
 
     def complain(self, reason: str) -> None:
         """Say in the header that the last look failed; the numbers stay."""
-        if self._newest is not None:
-            self.show(self._newest._replace(trouble=clean(reason, 200)))
+        view = self._newest or View(0.0, "", Status.STARTING, Status.STARTING.value)
+        self.show(view._replace(trouble=clean(reason, 200)))
 
     def _hand_out(self, view: View) -> None:
         self._view = view
@@ -160,8 +161,6 @@ class MainScreen(Screen[None]):
         """Type what log lines must have."""
         self.query_one(FilterLine).open()
 
-    # The next batch size
-
     def action_choose(self, direction: int) -> None:
         """Double or halve the next batch size."""
         if self._view is not None and self._view.batch.size is not None:
@@ -182,14 +181,12 @@ class MainScreen(Screen[None]):
         for pane in self.query(Pane):
             pane.choice = size
 
-    # Leaving
-
     def action_leave(self) -> None:
         """Ask whether to detach or to stop; with nothing alive, leave at once."""
         if self._newest is None or not self._newest.status.alive:
             self.app.exit(0)
-            return
-        self.app.push_screen(LeaveDialog(*self._look, self._newest.run), self._leave)
+        else:
+            self.app.push_screen(LeaveDialog(*self._look, self._newest.run), self._leave)
 
     def _leave(self, choice: str | None) -> None:
         if choice == DETACH:

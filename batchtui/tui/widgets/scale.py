@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from batchtui import units
+
 _STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 
@@ -48,6 +50,8 @@ class Scale:
     def ticks(self, intervals: int) -> list[float]:
         """Return round values from bottom to top."""
         step = nice_step((self.high - self.low) / max(1, intervals))
+        if self.log:
+            step = float(max(1, math.ceil(step)))  # powers of ten
         first = math.ceil(self.low / step - 1e-9)
         last = math.floor(self.high / step + 1e-9)
         values = [index * step for index in range(first, last + 1)]
@@ -60,3 +64,16 @@ def nice_step(raw: float) -> float:
         return 1.0
     power = 10.0 ** math.floor(math.log10(raw))
     return next(step * power for step in _STEPS if step * power >= raw * (1 - 1e-9))
+
+
+def tick_text(value: float) -> str:
+    """Return a round number in at most five cells: `0`, `0.05`, `250`, `41k`, `1e-4`."""
+    size = abs(value)
+    if size < 1e-12:
+        return "0"
+    if size < 0.0095:
+        digits, _, exponent = f"{value:.0e}".partition("e")
+        return f"{digits}e{int(exponent)}"
+    if size < 99.5:
+        return f"{value:.2g}"
+    return f"{value:.0f}" if size < 9_999.5 else units.short_count(value)
