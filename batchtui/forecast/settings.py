@@ -110,7 +110,7 @@ def kernel_code(device_name: str | None) -> int:
     Medians over measured steps of networks of all kinds, which hold for those left out as well;
     0 where nothing is known.
     """
-    plain = (device_name or "").replace(" ", "")
+    plain = re.sub(r"[^A-Za-z0-9]", "", device_name or "")
     return next((size for name, size in _KERNEL_CODE.items() if name in plain), 0)
 
 

@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 
 from batchtui.errors import UsageError
-from batchtui.forecast.settings import MIB, UNLIMITED, AllocatorSettings, cublas_workspace
+from batchtui.forecast.settings import (
+    MIB,
+    UNLIMITED,
+    AllocatorSettings,
+    cublas_workspace,
+    kernel_code,
+)
 
 
 def test_defaults() -> None:
@@ -82,3 +88,9 @@ def test_cublas_workspaces() -> None:
     assert cublas_workspace({}, "NVIDIA H100 80GB HBM3") == 32 * MIB
     assert cublas_workspace({"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}, "H100") == 32 * MIB
     assert cublas_workspace({"CUBLAS_WORKSPACE_CONFIG": ":4096:2:16:8"}) == 8_519_680
+
+
+def test_code_that_a_step_loads() -> None:
+    assert kernel_code("NVIDIA GeForce RTX 4060") == kernel_code("RTX4060") == 30 * MIB
+    assert kernel_code("A100-SXM4-40GB") == 94 * MIB
+    assert kernel_code("Tesla V100") == kernel_code(None) == 0
