@@ -17,6 +17,7 @@ from torch.utils.data import default_collate
 
 from batchtui.config.schema import Config
 from batchtui.errors import BatchtuiError
+from batchtui.forecast import resident
 from batchtui.forecast.events import Trace
 from batchtui.forecast.fake_device import FakeDevice
 from batchtui.forecast.recorder import Recorder
@@ -43,8 +44,11 @@ def trace_config(
     batch_sizes: tuple[int, int] | None = None,
     time_limit: float | None = None,
     fingerprint: str = "",
-) -> Trace:
+) -> tuple[Trace, int]:
     """Trace two training steps and one evaluation batch of a configuration.
+
+    Returns the trace, and the resident bytes of a process that has loaded model code and data
+    and not yet trained.
 
     Args:
         device: what to forecast for, "cuda" or "cpu".
@@ -83,6 +87,7 @@ def trace_config(
             rehearsal.evaluate(held_out)
         recorder.close()
 
+    base = resident.now()
     trace = trace_steps(
         lambda: build.build_model(targets.model, config.model.args),
         rehearse,
@@ -91,9 +96,10 @@ def trace_config(
         device=device,
         time_limit=time_limit,
         fingerprint=fingerprint,
+        resident=True,
     )
     trace.assumptions = (*notes, *trace.assumptions)
-    return trace
+    return trace, base
 
 
 @dataclass(frozen=True)

@@ -21,12 +21,12 @@ from dataclasses import dataclass
 import torch
 
 from batchtui.errors import BatchtuiError
-from batchtui.forecast.events import CATEGORIES, FREE, PHASES, Trace
+from batchtui.forecast.events import ALLOCATE, CATEGORIES, FREE, PHASES, Trace
 from batchtui.forecast.fake_device import FakeDevice
 from batchtui.forecast.hollow import HollowModel, unfilled
 from batchtui.forecast.recorder import Recorder, Storage, TraceTimeout, category_of
 from batchtui.forecast.rehearsal import Plan, Task, rehearse
-from batchtui.forecast.workspaces import MeasuredWorkspaces
+from batchtui.forecast.workspaces import MeasuredWorkspaces, ResidentWorkspaces
 
 DEFAULT_SIZES = (8, 32)
 _CPU_SIZES = (64, 32, 16, 8, 4)  # on a CPU convolutions run for real: the largest affordable
@@ -64,6 +64,7 @@ def trace_model(
     time_limit: float | None = None,
     fingerprint: str = "",
     check_size: int | None = None,
+    resident: bool = False,
 ) -> Trace:
     """Trace a task in the generic loop; see `trace_steps`."""
     return trace_steps(
@@ -75,6 +76,7 @@ def trace_model(
         time_limit=time_limit,
         fingerprint=fingerprint,
         check_size=check_size,
+        resident=resident,
     )
 
 
@@ -88,6 +90,7 @@ def trace_steps(
     time_limit: float | None = None,
     fingerprint: str = "",
     check_size: int | None = None,
+    resident: bool = False,
 ) -> Trace:
     """Trace training steps at two batch sizes, which stand for every other size.
 
@@ -100,6 +103,7 @@ def trace_steps(
         device: what is forecast for, "cuda" or "cpu".
         time_limit: seconds after which to give up.
         check_size: a third size that must follow from the two, else the second alone is valid.
+        resident: on a CPU, count the pages that convolutions touch instead of what they ask for.
 
     Raises:
         TraceError: neither kind of fake tensor gets through the step.
@@ -118,6 +122,8 @@ def trace_steps(
     for kind in _ladder(device, notes):
         attempt = list(notes)
         tracer = _Tracer(rehearsal, model, channels_last, kind, device, attempt, deadline)
+        if device == "cpu":
+            tracer.workspaces = ResidentWorkspaces() if resident else MeasuredWorkspaces()
         try:
             trace = tracer.trace(batch_sizes or tracer.affordable_sizes(), check_size)
         except TraceTimeout:
@@ -187,7 +193,7 @@ class _Tracer:
         # One fake mode for all sizes: a tensor that the model keeps to itself stays valid.
         self._device = FakeDevice(kind)
         self._recordings: dict[int, _Recording] = {}
-        self._workspaces = MeasuredWorkspaces() if target == "cpu" else None
+        self.workspaces: MeasuredWorkspaces | None = None
 
     def trace(self, batch_sizes: tuple[int, int], check_size: int | None) -> Trace:
         """Trace at both sizes, at the second alone if the two do not match."""
@@ -208,34 +214,40 @@ class _Tracer:
                 self._notes.append("memory is not linear in the batch size: traced at this one")
         if fixed:
             low, first = high, second
-        if self._workspaces is not None:
+        if self.workspaces is not None:
             left = None if self._deadline is None else self._deadline - time.monotonic()
-            self._workspaces.measure(None if left is None else time.monotonic() + left / 2)
-            if self._workspaces.skipped:
+            self.workspaces.measure(None if left is None else time.monotonic() + left / 2)
+            if self.workspaces.skipped:
                 self._notes.append(
-                    f"what {self._workspaces.skipped} convolutions take beside their results "
+                    f"what {self.workspaces.skipped} convolutions take beside their results "
                     "was not measured"
                 )
         return Trace(
             device=self._target,
             batch_sizes=(first, second),
             method=f"fake {self._kind}",
-            events=_merged(low, high),
+            events=[*self._kept(), *_merged(low, high)],
             assumptions=(*self._notes, *self._standing_notes()),
             torch=torch.__version__,
         )
 
     def affordable_sizes(self) -> tuple[int, int]:
         """Choose the sizes to trace; on a CPU as large as the convolutions' cost allows."""
-        if self._workspaces is None:
+        if self.workspaces is None:
             return DEFAULT_SIZES
         smallest = _CPU_SIZES[-1]
         self._record(smallest)
-        cost = self._workspaces.cost() / smallest
+        cost = self.workspaces.cost() / smallest
         for size in _CPU_SIZES:
             if cost * size * 1.5 <= _CPU_WORK:  # the half size is run too
                 break
         return size // 2, size
+
+    def _kept(self) -> list[Sequence[int]]:
+        """Return what convolutions leave behind for good, as an event before all others."""
+        kept = getattr(self.workspaces, "kept", 0)
+        category, phase = CATEGORIES.index("workspace"), PHASES.index("build")
+        return [(ALLOCATE, -1, kept, kept, category, phase)] if kept else []
 
     def _standing_notes(self) -> list[str]:
         if self._target == "cuda" and self._kind == "cpu":
@@ -252,7 +264,7 @@ class _Tracer:
             self._kind,
             self._deadline,
             products=self._target == "cuda",
-            workspaces=self._workspaces,
+            workspaces=self.workspaces,
         )
         collecting = gc.isenabled()
         gc.disable()  # a collection at a random moment would differ between the sizes

@@ -4,7 +4,8 @@
 
 The request: {"config": …, "device": "cuda" | "cpu", "batch_sizes": [wanted…], "time_limit": s,
 "cwd": …, "config_path": …, "fingerprint": …, "output": path}. The answer, written to `output` in
-one piece: {"traces": […]}, or {"error": one line}. Mostly there is one trace, for all sizes.
+one piece: {"traces": […], "base_bytes": n}, or {"error": one line}. Mostly there is one trace,
+for all sizes; `base_bytes` is what the process holds before it trains.
 
 It runs niced, sees no GPU, and needs torch and the standard library.
 """
@@ -35,14 +36,14 @@ def main(request_path: str) -> int:
     _give_up_after(limit + _GRACE, output)
     _stand_in(request)
     try:
-        answer: dict[str, Any] = {"traces": _trace(request, limit, started)}
+        answer = _trace(request, limit, started)
     except Exception as error:
         answer = {"error": _reason(error)}
     _write(output, answer)
     return 0 if "traces" in answer else 1
 
 
-def _trace(request: dict[str, Any], limit: float, started: float) -> list[dict[str, Any]]:
+def _trace(request: dict[str, Any], limit: float, started: float) -> dict[str, Any]:
     from batchtui.forecast.fake_device import hide_devices
 
     hide_devices()
@@ -63,12 +64,11 @@ def _trace(request: dict[str, Any], limit: float, started: float) -> list[dict[s
             fingerprint=request.get("fingerprint", ""),
         )
 
-    first = trace(None)
-    if first.batch_sizes[0] != first.batch_sizes[1]:
-        return [json.loads(first.to_json())]
-    # The operations depend on the batch size: each wanted one is traced by itself.
-    sizes = [size for size in wanted if size != first.batch_sizes[0]]
-    return [json.loads(found.to_json()) for found in [first, *(trace((n, n)) for n in sizes)]]
+    first, base = trace(None)
+    traces = [first]
+    # Where the operations depend on the batch size, each wanted one is traced by itself.
+    traces += [trace((size, size))[0] for size in wanted if not first.covers(size)]
+    return {"traces": [json.loads(found.to_json()) for found in traces], "base_bytes": base}
 
 
 def _reason(error: Exception) -> str:

@@ -22,6 +22,11 @@ from batchtui.forecast.events import Trace
 
 TRACER = Path(__file__).with_name("tracer.py")
 TIME_LIMIT = 120.0
+TAMED_MALLOC = {
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_MMAP_THRESHOLD_": "131072",
+    "MALLOC_TRIM_THRESHOLD_": "131072",
+}
 _GRACE = 15.0  # seconds over the tracer's own limit: interpreter start and imports
 # What changes a training and not its memory.
 _IRRELEVANT = ("epochs", "seed", "checkpoint_every", "keep_checkpoints", "deterministic")
@@ -69,6 +74,18 @@ def cached_trace(request: TraceRequest, cache: Path | None = None) -> list[Trace
     sizes = request.batch_sizes
     covered = all(any(trace.covers(size) for trace in traces) for size in sizes)
     return traces if covered else None
+
+
+def base_bytes(request: TraceRequest, cache: Path | None = None) -> int | None:
+    """Return what a training on the CPU holds before its first step; known once traced.
+
+    Resident bytes of its process, with torch, the model's code and the data loaded.
+    """
+    try:
+        answer = json.loads(_file(fingerprint(request), cache).read_text("utf-8"))
+        return int(answer["base_bytes"]) or None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def obtain_trace(
@@ -122,6 +139,8 @@ def _run(request: TraceRequest, name: str, time_limit: float, output: Path) -> d
         **os.environ,
         **request.config.get("launch", {}).get("env", {}),
         "CUDA_VISIBLE_DEVICES": "",
+        "KINETO_LOG_LEVEL": "5",
+        **TAMED_MALLOC,  # what convolutions touch and give back is read from resident pages
     }
     try:
         done = subprocess.run(
@@ -139,7 +158,7 @@ def _run(request: TraceRequest, name: str, time_limit: float, output: Path) -> d
     except OSError as error:
         raise TraceFailed(f"{request.python} cannot be started: {error.strerror}") from None
     try:
-        return json.loads(output.read_text("utf-8"))  # type: ignore[no-any-return]
+        return json.loads(output.read_text("utf-8"))
     except (OSError, ValueError):
         lines = done.stderr.strip().splitlines() or [f"it ended with code {done.returncode}"]
         raise TraceFailed(f"the tracer died: {lines[-1][:200]}") from None

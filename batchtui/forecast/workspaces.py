@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import bisect
 import time
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from typing import Any
 
 import torch
 from torch.utils import _pytree as pytree
 
+from batchtui.forecast import resident
 from batchtui.forecast.recorder import Storage
+
+Call = tuple[Any, Any, Any]  # operator, arguments, keyword arguments; tensors as their shapes
 
 UNKNOWN = -1
 _LABEL = "batchtui::"
@@ -24,7 +27,7 @@ _LARGEST = 1 << 30  # bytes of arguments: beyond, the measurement itself would b
 
 
 class MeasuredWorkspaces:
-    """The convolutions of a trace, and what each takes for a moment.
+    """The convolutions of a trace, and what each takes for a moment, as tensors allocate it.
 
     A processor's choice may change with the batch size, so the sizes traced should be as large
     as can be afforded: `cost` tells.
@@ -71,23 +74,60 @@ class MeasuredWorkspaces:
         wanted, self._wanted = self._wanted, {}
         if not wanted:
             return
+        taken = self._run([call[:3] for call in wanted.values()], deadline)
+        for number, (key, (_, _, _, storages)) in enumerate(wanted.items()):
+            size = self._known[key] = taken.get(number, UNKNOWN)
+            self.skipped += size == UNKNOWN
+            for storage in storages:
+                storage.size = size
+
+    def _run(self, calls: list[Call], deadline: float | None) -> dict[int, int]:
         from torch.profiler import ProfilerActivity, profile, record_function
 
         with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-            for number, (func, args, kwargs, _) in enumerate(wanted.values()):
-                late = deadline is not None and time.monotonic() > deadline
-                if late or _bytes((args, kwargs)) > _LARGEST:
-                    self.skipped += 1
-                    continue
-                args, kwargs = pytree.tree_map_only(_Shape, _zeros, (args, kwargs))
-                with torch.no_grad(), record_function(f"{_LABEL}{number}"):
+            for number, func, args, kwargs in _affordable(calls, deadline):
+                with record_function(f"{_LABEL}{number}"):
                     result = func(*args, **kwargs)
                 del args, kwargs, result
-        taken = _transients(profiler.profiler.kineto_results.events())
-        for number, (key, (_, _, _, storages)) in enumerate(wanted.items()):
-            size = self._known[key] = taken.get(number, UNKNOWN)
-            for storage in storages:
-                storage.size = size
+        return _transients(profiler.profiler.kineto_results.events())
+
+
+class ResidentWorkspaces(MeasuredWorkspaces):
+    """The same as pages of memory that are really used, for a forecast of the resident peak.
+
+    oneDNN reserves more than it touches, and keeps its generated code.
+
+    Attributes:
+        kept: bytes that all these calls together leave behind for good.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept = 0
+
+    def _run(self, calls: list[Call], deadline: float | None) -> dict[int, int]:
+        if not resident.reset_peak():
+            return super()._run(calls, deadline)
+        taken = {}
+        before = resident.now()
+        for number, func, args, kwargs in _affordable(calls, deadline):
+            func(*args, **kwargs)  # the first call also makes the code
+            resident.reset_peak()
+            result = func(*args, **kwargs)
+            # The high-water mark is of all pages, those of libraries included.
+            taken[number] = max(0, resident.peak() - resident.total())
+            del args, kwargs, result
+        self.kept += max(0, resident.now() - before)
+        return taken
+
+
+def _affordable(calls: list[Call], deadline: float | None) -> Iterator[tuple[int, Any, Any, Any]]:
+    """Make each call's arguments, of those that are small enough and in time."""
+    for number, (func, args, kwargs) in enumerate(calls):
+        late = deadline is not None and time.monotonic() > deadline
+        if not late and _bytes((args, kwargs)) <= _LARGEST:
+            with torch.no_grad():
+                yield number, func, *pytree.tree_map_only(_Shape, _zeros, (args, kwargs))
 
 
 class _Shape:
