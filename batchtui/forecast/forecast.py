@@ -16,15 +16,7 @@ from batchtui.forecast.events import Trace, peak_by_category
 from batchtui.forecast.fit import Measured
 from batchtui.forecast.replay import Replay, late, replay, smallest_capacity
 from batchtui.forecast.rows import CPU_PROCESS, CUDA_CONTEXT, Context, Forecast, breakdown
-from batchtui.forecast.verdict import (
-    CONVOLUTIONAL,
-    FITS,
-    FITTED,
-    OTHERS,
-    RESIDENT,
-    interval,
-    verdict,
-)
+from batchtui.forecast.verdict import FITS, FITTED, RESIDENT, interval, kind_of, verdict
 
 # Reserved memory is jagged in the batch size: it is averaged over sizes this near.
 NEAR, NEAREST = 0.02, 6
@@ -104,7 +96,7 @@ class Forecaster:
             estimate,
             scaling=self._scaling(tensors),
             spread=spread,
-            kind=CONVOLUTIONAL if convolutional else OTHERS,
+            kind=kind_of(convolutional=convolutional, on_cpu_tensors=trace.method == "fake cpu"),
         )
         survives = raw + max(estimate.peak - level, 0.0)
         return self._finish(

@@ -145,6 +145,17 @@ def test_rows_are_the_public_format() -> None:
     assert any("CUDA context" in line for line in values["assumptions"])
 
 
+def test_what_a_model_is_decides_how_sure_the_forecast_is() -> None:
+    def width(**values: object) -> float:
+        trace = make_trace()
+        for name, value in values.items():
+            setattr(trace, name, value)
+        row = Forecaster(trace).row(64)
+        return (row.high_bytes - row.low_bytes) / row.peak_bytes
+
+    assert width(convolutional=False) < 0.06 < width() < width(method="fake cpu") < 0.2
+
+
 def test_verdicts_follow_the_capacity() -> None:
     trace = make_trace()
     survives = Forecaster(trace).row(256).survives_bytes
