@@ -6,23 +6,20 @@ meter that tells the recorder which part of the step it is in.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import default_collate
 
 from batchtui.config.schema import Config
-from batchtui.errors import BatchtuiError
 from batchtui.forecast import resident
+from batchtui.forecast.batches import BatchForm
 from batchtui.forecast.events import Trace
 from batchtui.forecast.fake_device import FakeDevice
 from batchtui.forecast.recorder import Recorder
 from batchtui.forecast.rehearsal import bucket_sizes, mark_state, use_foreach
-from batchtui.forecast.trace import TraceError, one_line, trace_steps
+from batchtui.forecast.trace import trace_steps
 from batchtui.records import Step
 from batchtui.train import build, data, evaluate, meters
 from batchtui.train.device import MemoryReading
@@ -32,8 +29,6 @@ from batchtui.train.loop import EpochTally, Trainer
 from batchtui.train.parallel import Alone
 from batchtui.train.sampler import Group
 
-_SAMPLES = 16  # looked at for the longest
-_LOOK_SECONDS = 2.0
 _STEPS = 2
 
 
@@ -100,76 +95,6 @@ def trace_config(
     )
     trace.assumptions = (*notes, *trace.assumptions)
     return trace, base
-
-
-@dataclass(frozen=True)
-class BatchForm:
-    """What a batch of a data set looks like, at any size.
-
-    Attributes:
-        leaves: of each tensor its dtype, and of each dimension (constant, a sample's share).
-    """
-
-    structure: Any
-    leaves: list[tuple[torch.dtype, list[tuple[int, int]]] | Any]
-
-    @classmethod
-    def of(cls, dataset: Any, notes: list[str]) -> BatchForm:
-        """Look at a few samples and take the longest.
-
-        Raises:
-            TraceError: the samples cannot be put together.
-        """
-        from torch.utils import _pytree as pytree
-
-        try:
-            sample = _longest(dataset, notes)
-            two, structure = pytree.tree_flatten(default_collate([sample] * 2))
-            three, _ = pytree.tree_flatten(default_collate([sample] * 3))
-        except BatchtuiError:
-            raise
-        except Exception as error:
-            raise TraceError(f"the data give no batch: {one_line(error)}") from error
-        leaves = [
-            (a.dtype, [(3 * x - 2 * y, y - x) for x, y in zip(a.shape, b.shape, strict=True)])
-            if isinstance(a, Tensor)
-            else a
-            for a, b in zip(two, three, strict=True)
-        ]
-        return cls(structure, leaves)
-
-    def make(self, batch_size: int) -> Any:
-        """Make a batch on the CPU; without values where a fake mode is on."""
-        from torch.utils import _pytree as pytree
-
-        return pytree.tree_unflatten(
-            [
-                torch.empty([a + b * batch_size for a, b in leaf[1]], dtype=leaf[0])
-                if isinstance(leaf, tuple)
-                else leaf
-                for leaf in self.leaves
-            ],
-            self.structure,
-        )
-
-
-def _longest(dataset: Any, notes: list[str]) -> Any:
-    from torch.utils import _pytree as pytree
-
-    def size(sample: Any) -> int:
-        return sum(leaf.nbytes for leaf in pytree.tree_leaves(sample) if isinstance(leaf, Tensor))
-
-    count = len(dataset)
-    end = time.monotonic() + _LOOK_SECONDS
-    samples: list[Any] = []
-    for position in range(min(count, _SAMPLES)):
-        samples.append(dataset[position * count // min(count, _SAMPLES)])
-        if time.monotonic() > end:
-            break
-    sizes = [size(sample) for sample in samples]
-    if min(sizes) != max(sizes):
-        notes.append(f"samples differ in size: a batch of the longest of {len(samples)} looked at")
-    return samples[sizes.index(max(sizes))]
 
 
 def _learner(

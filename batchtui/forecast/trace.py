@@ -12,19 +12,18 @@ from __future__ import annotations
 
 import functools
 import gc
-import itertools
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import torch
 
 from batchtui.errors import BatchtuiError
-from batchtui.forecast.events import ALLOCATE, CATEGORIES, FREE, PHASES, Trace
+from batchtui.forecast.events import ALLOCATE, CATEGORIES, PHASES, Trace
 from batchtui.forecast.fake_device import FakeDevice
 from batchtui.forecast.hollow import HollowModel, unfilled
-from batchtui.forecast.recorder import Recorder, Storage, TraceTimeout, category_of
+from batchtui.forecast.recorder import Recorder, TraceTimeout
+from batchtui.forecast.recording import Recording, affine, canonical, merged
 from batchtui.forecast.rehearsal import Plan, Task, rehearse
 from batchtui.forecast.workspaces import MeasuredWorkspaces, ResidentWorkspaces
 
@@ -39,20 +38,6 @@ Rehearsal = Callable[[torch.nn.Module, FakeDevice, Recorder, int, str], None]
 
 class TraceError(BatchtuiError):
     """A model that cannot be traced, and why, in one line."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Recording:
-    """One rehearsal at one batch size."""
-
-    events: list[tuple[int, Storage, str]]
-
-    def sequence(self) -> list[tuple[int, int, str, str]]:
-        """Return what must not depend on the batch size."""
-        return [
-            (action, storage.number, storage.operator, phase)
-            for action, storage, phase in self.events
-        ]
 
 
 def trace_model(
@@ -192,7 +177,7 @@ class _Tracer:
         self._deadline = deadline
         # One fake mode for all sizes: a tensor that the model keeps to itself stays valid.
         self._device = FakeDevice(kind)
-        self._recordings: dict[int, _Recording] = {}
+        self._recordings: dict[int, Recording] = {}
         self.workspaces: MeasuredWorkspaces | None = None
 
     def trace(self, batch_sizes: tuple[int, int], check_size: int | None) -> Trace:
@@ -209,7 +194,7 @@ class _Tracer:
                 self._notes.append("the operations depend on the batch size: traced at this one")
         if not fixed and check_size is not None:
             probe = self._record(check_size)
-            if not _affine(low, high, probe, (first, second, check_size)):
+            if not affine(low, high, probe, (first, second, check_size)):
                 fixed = True
                 self._notes.append("memory is not linear in the batch size: traced at this one")
         if fixed:
@@ -226,7 +211,7 @@ class _Tracer:
             device=self._target,
             batch_sizes=(first, second),
             method=f"fake {self._kind}",
-            events=[*self._kept(), *_merged(low, high)],
+            events=[*self._kept(), *merged(low, high)],
             assumptions=(*self._notes, *self._standing_notes()),
             torch=torch.__version__,
         )
@@ -254,12 +239,12 @@ class _Tracer:
             return ["traced on CPU tensors: CUDA's choice of operators takes up to 12 % less"]
         return []
 
-    def _record(self, batch_size: int, *, again: bool = False) -> _Recording:
+    def _record(self, batch_size: int, *, again: bool = False) -> Recording:
         if again or batch_size not in self._recordings:
             self._recordings[batch_size] = self._rehearse(batch_size)
         return self._recordings[batch_size]
 
-    def _rehearse(self, batch_size: int) -> _Recording:
+    def _rehearse(self, batch_size: int) -> Recording:
         recorder = Recorder(
             self._kind,
             self._deadline,
@@ -287,53 +272,7 @@ class _Tracer:
             recorder.close()
             if collecting:
                 gc.enable()
-        return _Recording(_canonical(recorder.events))
-
-
-def _canonical(events: list[tuple[int, Storage, str]]) -> list[tuple[int, Storage, str]]:
-    """Put frees that follow one another in the order of their storages.
-
-    An allocator ends in the same state, and autocast drops its cache in an order that changes
-    from run to run.
-    """
-    ordered: list[tuple[int, Storage, str]] = []
-    for _, run in itertools.groupby(events, key=lambda event: (event[0], event[2])):
-        stretch = list(run)
-        if stretch[0][0] == FREE:
-            stretch.sort(key=lambda event: event[1].number)
-        ordered.extend(stretch)
-    return ordered
-
-
-def _merged(low: _Recording, high: _Recording) -> list[Sequence[int]]:
-    """Combine the same events at two sizes, but those that take nothing or nobody knows what."""
-    return [
-        [
-            action,
-            storage.number,
-            storage.size,
-            twin.size,
-            CATEGORIES.index(category_of(storage)),
-            PHASES.index(phase),
-        ]
-        for (action, storage, phase), (_, twin, _) in zip(low.events, high.events, strict=True)
-        if max(storage.size, twin.size) > 0 and min(storage.size, twin.size) >= 0
-    ]
-
-
-def _affine(
-    low: _Recording, high: _Recording, probe: _Recording, sizes: tuple[int, int, int]
-) -> bool:
-    """Whether every event at the third size follows from the first two, to the byte."""
-    if low.sequence() != probe.sequence():
-        return False
-    first, second, third = sizes
-    return all(
-        (b.size - a.size) * (third - first) == (c.size - a.size) * (second - first)
-        for (_, a, _), (_, b, _), (_, c, _) in zip(
-            low.events, high.events, probe.events, strict=True
-        )
-    )
+        return Recording(canonical(recorder.events))
 
 
 def one_line(error: BaseException) -> str:

@@ -1,0 +1,253 @@
+"""Traces of training steps on fake tensors, against real ones and against themselves."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from torch import nn  # noqa: E402
+from torch.profiler import ProfilerActivity, profile  # noqa: E402
+
+from batchtui.forecast.events import CATEGORIES, PHASES, Trace, peak_by_category  # noqa: E402
+from batchtui.forecast.recorder import CUBLAS_WORKSPACE  # noqa: E402
+from batchtui.forecast.rehearsal import Plan, Task, bucket_sizes  # noqa: E402
+from batchtui.forecast.trace import TraceError, fake_cuda_failure, trace_model  # noqa: E402
+
+SIZE = 16
+
+
+class Small(nn.Module):
+    """Convolution, normalisation and dropout: what differs most between devices."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(3, 16, 3, padding=1),
+            nn.BatchNorm2d(16),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(16, 32, 3, stride=2),
+            nn.GELU(),
+            nn.Dropout(0.1),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(32, 10),
+        )
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        return self.body(pictures)
+
+
+def momentum(parameters):
+    return torch.optim.SGD(parameters, lr=0.1, momentum=0.9)
+
+
+def task(model=Small, optimizer=momentum, **changes) -> Task:
+    parts = {
+        "model": model,
+        "batch": lambda size: (
+            torch.empty(size, 3, SIZE, SIZE),
+            torch.zeros(size, dtype=torch.int64),
+        ),
+        "forward": lambda module, batch: module(batch[0]),
+        "loss": lambda output, batch: nn.functional.cross_entropy(output, batch[1]),
+        "optimizer": optimizer,
+    }
+    return Task(**{**parts, **changes})
+
+
+def peak(trace: Trace, batch_size: int) -> int:
+    return peak_by_category(trace.at(batch_size))[0]
+
+
+def test_this_torch_can_fake_cuda():
+    assert fake_cuda_failure() is None
+
+
+def test_a_trace_for_cuda_needs_no_gpu_and_keeps_cudas_operators():
+    trace = trace_model(task(), Plan(), device="cuda")
+    assert trace.method == "fake cuda"
+    held = peak_by_category(trace.at(16))[1]
+    parameters = sum(4 * p.numel() for p in Small().parameters())
+    assert held["parameters"] == parameters
+    assert held["optimizer"] == parameters
+    assert held["inputs"] == 16 * (3 * SIZE * SIZE * 4 + 8)
+    workspaces = [e for e in trace.events if CATEGORIES[e[4]] == "workspace"]
+    assert [e[2] for e in workspaces] == [CUBLAS_WORKSPACE] * 2
+    assert [PHASES[e[5]] for e in workspaces] == ["forward", "backward"]
+
+
+@pytest.mark.parametrize("plan", [Plan(), Plan(amp="fp16", accumulate=2, clip_grad_norm=1.0)])
+def test_scaling_from_two_sizes_is_tracing_directly(plan):
+    scaled = trace_model(task(), plan, batch_sizes=(4, 8))
+    direct = trace_model(task(), plan, batch_sizes=(50, 50))
+    assert [e[2] for e in scaled.at(50)] == [e[2] for e in direct.at(50)]
+
+
+@pytest.mark.parametrize("optimizer", ["SGD", "Adam"])
+def test_tensors_on_the_cpu_are_what_the_profiler_sees(optimizer):
+    make = getattr(torch.optim, optimizer)
+    trace = trace_model(task(optimizer=lambda p: make(p, lr=0.1)), Plan(), device="cpu")
+    for size in (16, 40):
+        assert peak(trace, size) == pytest.approx(_profiled(make, size), rel=0.01)
+
+
+def _profiled(make, size: int) -> int:
+    """Measure the most bytes allocated in two real steps."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        model = Small()
+        optimizer = make(model.parameters(), lr=0.1)
+        pictures = targets = None
+        for _ in range(2):
+            pictures = targets = None
+            pictures = torch.zeros(size, 3, SIZE, SIZE)
+            targets = torch.zeros(size, dtype=torch.int64)
+            optimizer.zero_grad()
+            output = model(pictures)
+            loss = nn.functional.cross_entropy(output, targets)
+            loss.backward()
+            optimizer.step()
+    events = profiler.profiler.kineto_results.events()
+    changes = sorted((e.start_ns(), e.nbytes()) for e in events if e.name() == "[memory]")
+    now = most = 0
+    for _, change in changes:
+        now += change
+        most = max(most, now)
+    return most
+
+
+def test_foreach_is_cudas_default_and_copies_all_weights():
+    def deep():
+        return nn.Sequential(*(nn.Linear(1024, 1024) for _ in range(4)))
+
+    held = {}
+    for foreach in (None, False):
+        adam = lambda p, choice=foreach: torch.optim.Adam(p, foreach=choice)  # noqa: E731
+        held[foreach] = peak(trace_model(task(deep, adam, batch=wide_batch), Plan()), 2)
+    assert held[None] > held[False] + (1 << 20)
+
+
+class Wide(nn.Sequential):
+    """Two large weights."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Linear(1024, 1024), nn.Linear(1024, 1024))
+
+
+def wide_batch(size):
+    return torch.empty(size, 1024), torch.zeros(size, dtype=torch.int64)
+
+
+def test_tied_weights_are_one_allocation():
+    class Tied(Wide):
+        def __init__(self) -> None:
+            super().__init__()
+            self[1].weight = self[0].weight
+
+    held = peak_by_category(trace_model(task(Tied, batch=wide_batch), Plan()).at(2))[1]
+    assert held["parameters"] == 4 * (1024 * 1024 + 2 * 1024)
+
+
+def test_an_answer_that_was_assumed_is_told():
+    class Masks(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(1024, 10)
+
+        def forward(self, values):
+            scale = values.mean().item()
+            kept = values[values[:, 0] > 0]
+            return self.layer(kept) * scale
+
+    trace = trace_model(task(Masks, batch=wide_batch), Plan())
+    assert "a boolean mask selects every element" in trace.assumptions
+    assert any(".item()" in note for note in trace.assumptions)
+
+
+def test_what_fake_cuda_cannot_do_is_traced_on_the_cpu_and_says_so():
+    class Stubborn(Small):
+        def forward(self, pictures):
+            if pictures.is_cuda:
+                raise RuntimeError("no such device")
+            return super().forward(pictures)
+
+    trace = trace_model(task(Stubborn), Plan())
+    assert trace.method == "fake cpu"
+    assert trace.device == "cuda"
+    assert any("no such device" in note for note in trace.assumptions)
+    assert any("CPU tensors" in note for note in trace.assumptions)
+
+
+def test_a_model_that_cannot_be_traced_says_why_in_one_line():
+    class Broken(Small):
+        def forward(self, pictures):
+            raise ValueError("wants sound\nnot pictures")
+
+    with pytest.raises(TraceError) as caught:
+        trace_model(task(Broken), Plan())
+    assert str(caught.value) == "the model cannot be traced: ValueError: wants sound"
+
+
+def test_a_constructor_that_fails_says_why():
+    def build():
+        raise OSError("weights.pt is missing")
+
+    with pytest.raises(TraceError, match=r"the model cannot be built: OSError: weights.pt"):
+        trace_model(task(build), Plan())
+
+
+def test_a_trace_that_takes_too_long_is_given_up():
+    with pytest.raises(TraceError, match="takes longer than 0 s"):
+        trace_model(task(), Plan(), time_limit=0.0)
+
+
+def test_memory_that_is_quadratic_is_traced_at_the_wanted_size_only():
+    quadratic = task(loss=lambda output, batch: (output @ output.T).mean())
+    trace = trace_model(quadratic, Plan(), batch_sizes=(8, 16), check_size=32)
+    assert trace.batch_sizes == (16, 16)
+    assert any("not linear" in note for note in trace.assumptions)
+
+
+def test_evaluation_comes_last():
+    trace = trace_model(task(), Plan(evaluation=True))
+    phases = [PHASES[event[5]] for event in trace.events]
+    assert phases.index("evaluation") > phases.index("optimizer")
+    assert set(phases[phases.index("evaluation") :]) == {"evaluation"}
+
+
+def test_half_precision_copies_the_weights():
+    def copies(amp):
+        trace = trace_model(task(Wide, batch=wide_batch), Plan(amp=amp))
+        return sum(e[2] == 2 * 1024 * 1024 and PHASES[e[5]] == "forward" for e in trace.events)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # autocast turns itself off with no more than that
+        assert copies("bf16") >= 4
+    assert copies("off") == 0
+
+
+def test_where_gradients_are_cleared_matters():
+    def held(position):
+        return peak(trace_model(task(Wide, batch=wide_batch), Plan(zero_grad=position)), 512)
+
+    assert held("backward") > held("end")
+
+
+def test_buckets_hold_every_gradient_once():
+    parameters = [nn.Parameter(torch.empty(n, device="meta")) for n in (9_000_000, 300_000, 1)]
+    assert bucket_sizes(parameters) == [4 * 300_001, 4 * 9_000_000]
+
+
+def test_recomputed_activations_are_not_held():
+    from torch.utils.checkpoint import checkpoint
+
+    class Recomputed(Small):
+        def forward(self, pictures):
+            return checkpoint(self.body, pictures, use_reentrant=False)
+
+    plain, recomputed = (
+        trace_model(task(model), Plan(), device="cpu") for model in (Small, Recomputed)
+    )
+    assert peak(recomputed, 256) < peak(plain, 256) * 1.02
