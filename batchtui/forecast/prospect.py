@@ -81,7 +81,11 @@ class Prospect:
 
     def largest_safe(self) -> int | None:
         """Return the largest batch size that fits; None: unknown, or not even one."""
-        return self._forecasters[0].largest_safe()
+        forecaster = self._forecasters[0]
+        trace = forecaster.trace
+        if trace is not None and trace.batch_sizes[0] == trace.batch_sizes[1]:
+            return None  # traces of single sizes do not tell about those between
+        return forecaster.largest_safe()
 
     def _forecaster(self, batch_size: int) -> Forecaster:
         for forecaster in self._forecasters:
