@@ -8,17 +8,15 @@ and then, in case its number was given to another.
 from __future__ import annotations
 
 import os
-import re
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from batchtui.sampling import procfs
+from batchtui.sampling.resident import Resident
 
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 _RECHECK = 32  # passes in which each stranger is read once more
-# Of the sixty lines of /proc/PID/status; parsing all of them would take ten times as long.
-_RESIDENT = re.compile(rb"^Rss(Anon|Shmem):\s*(\d+) kB", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +36,7 @@ class Stat:
 
 @dataclass(frozen=True, slots=True)
 class TreeUsage:
-    """What the tree takes. `cpu` is in cores, `resident` in bytes."""
+    """What the tree takes. `cpu` is in cores, `resident` in bytes, shared pages counted once."""
 
     pids: frozenset[int]
     cpu: float | None
@@ -95,16 +93,19 @@ class ProcessTree:
         self._passes = 0
         self._before: dict[tuple[int, int], int] | None = None
         self._before_at = 0.0
+        self._memory = Resident(proc, clock)
 
     def read(self) -> TreeUsage:
         """Return what the tree takes now; `cpu` is the mean since the previous call."""
         now = self._clock()
         members = self._members()
-        resident = self._resident(members)
+        running = {pid: stat for pid, stat in members.items() if stat.running}
         return TreeUsage(
-            pids=frozenset(pid for pid, stat in members.items() if stat.running),
+            pids=frozenset(running),
             cpu=self._cpu(members, now),
-            resident=resident,
+            resident=self._memory.read(
+                {pid: (stat.start, stat.parent) for pid, stat in running.items()}
+            ),
         )
 
     def _members(self) -> dict[int, Stat]:
@@ -143,24 +144,6 @@ class ProcessTree:
             return None
         spent = sum(max(0, total - before.get(key, 0)) for key, total in ticks.items())
         return spent / _TICKS_PER_SECOND / elapsed
-
-    def _resident(self, members: dict[int, Stat]) -> int | None:
-        """Return the memory of the tree that no cache eviction gives back.
-
-        RssAnon + RssShmem leaves mapped files out, such as torch's own libraries. A page that
-        two processes share counts in both; telling them apart takes the kernel milliseconds a
-        process.
-        """
-        running = [pid for pid, stat in members.items() if stat.running]
-        total, known = 0, not running
-        for pid in running:
-            try:
-                parts = _RESIDENT.findall(procfs.read(f"{self._proc}/{pid}/status"))
-            except OSError:
-                continue
-            known = known or bool(parts)
-            total += sum(1024 * int(size) for _, size in parts)
-        return total if known else None
 
 
 def _descendants(roots: Iterable[int], stats: dict[int, Stat]) -> dict[int, Stat]:
