@@ -115,16 +115,10 @@ def trace_language_model(
 def _code() -> str:
     """Identify the tracer's code: a trace by other code is no cached one."""
     digest = hashlib.sha256()
-    tracer = [
-        "answers",
-        "fake_device",
-        "hollow",
-        "recorder",
-        "recording",
-        "rehearsal",
-        "trace",
-        "workspaces",
-    ]
+    tracer = (
+        *("answers", "fake_device", "hollow", "recorder"),
+        *("recording", "rehearsal", "trace", "workspaces"),
+    )
     files = [ROOT / "batchtui" / "forecast" / f"{name}.py" for name in tracer]
     for path in [*sorted(Path(__file__).parent.glob("language_model*.py")), *files]:
         digest.update(path.read_bytes())
