@@ -196,7 +196,9 @@ def _create(root: Path, config: Config, path: Path, point: ResumePoint | None) -
     try:
         run.config.write_text(dump_config(config), encoding="utf-8")
         run.write_launch(spec)
-    except OSError as error:
+    except (OSError, BatchtuiError) as error:
         discard(run)
+        if isinstance(error, BatchtuiError):
+            raise
         raise BatchtuiError(f"{run.path}: cannot be written ({error.strerror})") from None
     return run

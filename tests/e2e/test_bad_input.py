@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 
 import pytest
 
@@ -65,6 +67,23 @@ def test_what_only_the_worker_can_know(
     assert not any(p.is_dir() for p in workplace.root.iterdir())
 
 
+def test_a_disk_that_takes_nothing(workplace: Workplace) -> None:
+    """A file size limit fails a write just as a full disk does, and needs no disk."""
+    command = f"ulimit -f 0; exec {sys.executable} -m batchtui start tiny.yaml"
+    answer = subprocess.run(
+        ["bash", "-c", command],
+        cwd=workplace.folder,
+        env=workplace.environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert answer.returncode == 1
+    assert len(answer.stderr.splitlines()) == 1
+    assert "cannot be written" in answer.stderr
+    assert not any(p.is_dir() for p in workplace.root.iterdir())
+
+
 def test_an_empty_picture_folder(workplace: Workplace) -> None:
     (workplace.folder / "pictures").mkdir()
     workplace.config.write_text("data: {name: imagefolder, root: pictures}\n")
@@ -75,7 +94,7 @@ def test_runs_that_cannot_be_read_do_not_hide_the_others(workplace: Workplace) -
     name = workplace.start("--set", "training.epochs=1")
     workplace.wait(name, "status == 'finished'")
     names = []
-    for number in range(3):
+    for number in range(20):
         other = workplace.root / f"old-{number:03d}"
         other.mkdir()
         for file in ("launch.json", "run.db"):
