@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
+from typing import NamedTuple
 
 MIN_STEPS = 32  # steps for V
 MAX_RELATIVE_ERROR = 0.25  # of s²
@@ -28,16 +28,14 @@ _SPAN = 64  # steps: span of the exponential weights of s² and V
 _KEEP = 1 - 2 / (_SPAN + 1)
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
+class Estimate(NamedTuple):
     """A value, or the reason why there is none."""
 
     value: float | None = None
     reason: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(NamedTuple):
     """What one step contributes: its number, batch mean and within-batch variance."""
 
     step: int

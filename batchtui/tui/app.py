@@ -85,8 +85,8 @@ class BatchtuiApp(App[int]):
         ascii_only: bool | None = None,
     ) -> None:
         """Take a source of views, a way to stop the run, and seconds between looks."""
-        # Of use only on a terminal: elsewhere, in tests, Textual takes its headless driver.
-        super().__init__(driver_class=CellDriver)
+        # TEXTUAL_DRIVER names one where the screen is served to a browser; tests have their own.
+        super().__init__(driver_class=None if "TEXTUAL_DRIVER" in os.environ else CellDriver)
         self.animation_level = "none"
         self.colour = not os.environ.get("NO_COLOR") if colour is None else colour
         self.ascii_only = terminal_is_ascii() if ascii_only is None else ascii_only

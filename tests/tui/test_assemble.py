@@ -95,6 +95,8 @@ def test_several_gpus_have_a_row_each_with_its_level() -> None:
     assert memory.title == "3 × NVIDIA GeForce RTX 4090"
     assert [row.level for row in memory.gpus] == [None, "warning", "critical"]
     assert memory.gpus[2].error == "ECC"
+    made = fake.facts(20, sample=fake.machine(gpus=gpus))
+    assert build_view(made).batch.headroom == 0  # the fullest is above its limit
 
 
 def test_an_accelerator_without_a_driver_library_shows_what_torch_says() -> None:

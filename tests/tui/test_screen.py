@@ -106,7 +106,7 @@ async def test_a_training_run_is_told_at_one_look() -> None:
                    "batch 64", "13%", "ETA", "CPU · 16 cores", "load 9.84", "io-wait 3%",
                    "worker 6.2 cores", "Memory · no GPU", "no NVIDIA driver", "7.4 GiB used",
                    "limit 15.2 GiB", "cgroup /user.slice", "p50 139", "p95 167", " now",
-                   "460 samples/s", "fwd 31%", "bwd 52%", "loss 0.4", "s²   0.2", "V 0.00", "R ",
+                   "460 samples/s", "fwd 31%", "bwd 52%", "loss 0.4", "s²   0.1", "V 0.00", "R ",
                    "accuracy 97.2%", "best 97.2% in epoch 12", "headroom     7.8 GiB",
                    "loss noise   ± 0.0", "steps/epoch  150")  # fmt: skip
 
@@ -333,6 +333,9 @@ async def test_slash_filters_the_log() -> None:
         assert has(app, "no line has “nowhere”")
         await pilot.press("escape")
         assert app.screen.query_one(LogPane).filter == ""
+        assert has(app, "Quit")
+        await pilot.press("slash", "tab")
+        await settle(pilot)
         assert has(app, "Quit")
 
 

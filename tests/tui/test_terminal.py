@@ -157,6 +157,16 @@ def test_a_stalled_terminal_catches_up_with_the_newest_frame() -> None:
         assert int(step[1].replace(",", "")) > 1000 + 7 * 25
 
 
+def test_a_stalled_terminal_does_not_hold_up_the_exit() -> None:
+    with showing("moving", "0.1") as terminal:
+        time.sleep(3)  # nobody reads: the line is full by now
+        terminal.signal(signal.SIGTERM)
+        began = time.monotonic()
+        while not terminal.ended() and time.monotonic() < began + 8:
+            time.sleep(0.05)
+        assert terminal.status == 128 + signal.SIGTERM
+
+
 def test_a_resize_storm_ends_in_the_right_picture() -> None:
     with showing() as terminal:
         for width, height in ((80, 24), (200, 60), (60, 16), (119, 35), (100, 30)):

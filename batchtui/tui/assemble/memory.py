@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from batchtui import units
 from batchtui.records import GpuSample, MachineSample, Step
@@ -169,6 +169,19 @@ def _other_accelerator(facts: Facts, device: str) -> MemoryView:
     )
 
 
+def headroom(memory: MemoryView, meta: Mapping[str, object]) -> int | None:
+    """Return the bytes from what is used now to the limit; of several GPUs the worker's fullest."""
+    readings = [(row.used, row.total) for row in memory.gpus if row.ours]
+    if not memory.gpus:
+        readings = [(memory.used, memory.total)]
+    left = [
+        max(0, (_limit(meta, total) or total) - used)
+        for used, total in readings
+        if used is not None and total is not None
+    ]
+    return min(left, default=None)
+
+
 def _history(facts: Facts, own: str, all_of_it: str, full: int | None) -> History:
     worker, used = facts.memory.get(own), facts.memory.get(all_of_it)
     if used is None or not used.x:
@@ -219,8 +232,8 @@ def _share(value: float | None, total: float | None) -> float | None:
     return None if value is None or not total else value / total
 
 
-def _sum(values: object) -> int | None:
-    known = [value for value in values if value is not None]  # type: ignore[attr-defined]
+def _sum(values: Iterable[int | None]) -> int | None:
+    known = [value for value in values if value is not None]
     return sum(known) if known else None
 
 

@@ -9,6 +9,7 @@ from batchtui import units
 from batchtui.advise import noise
 from batchtui.records import Status, Step
 from batchtui.text import clean
+from batchtui.tui.assemble.memory import headroom
 from batchtui.tui.assemble.windows import recent_window, step_window
 from batchtui.tui.facts import Facts
 from batchtui.tui.view import BatchView, LossView, MemoryView, Part, Points, StepsView
@@ -149,10 +150,6 @@ def _wide(*curves: Points) -> bool:
 
 def batch_view(facts: Facts, status: Status, memory: MemoryView) -> BatchView:
     """Gather what the advisor needs to say about another batch size."""
-    headroom = None
-    if memory.used is not None and not memory.gpus:
-        edge = memory.limit if memory.limit is not None else memory.total
-        headroom = None if edge is None else max(0, edge - memory.used)
     batches = [noise.Batch(s.step, s.batch, s.loss, s.variance) for s in facts.recent]
     variance = noise.pooled_variance(batches)
     samples = number_of(facts, "train_samples")
@@ -162,7 +159,7 @@ def batch_view(facts: Facts, status: Status, memory: MemoryView) -> BatchView:
         train_samples=int(samples) if samples else None,
         variance=variance.value,
         variance_reason=variance.reason,
-        headroom=headroom,
+        headroom=headroom(memory, facts.meta),
         samples_per_s=facts.summary.samples_per_s,
         alive=status.alive,
     )

@@ -48,6 +48,9 @@ class FilterLine(Pane):
         # At once: what was typed behind the slash belongs here already.
         self.screen.set_focus(self)
 
+    def on_blur(self) -> None:
+        self._swap(False)
+
     def on_key(self, event: events.Key) -> None:
         if event.is_printable and event.character is not None:
             event.stop()

@@ -17,7 +17,7 @@ def draw_gpus(canvas: Canvas, gpus: Sequence[GpuRow]) -> None:
     headed = canvas.height > len(gpus)
     rows = canvas.height - headed
     digits = max(len(gpu.label) for gpu in gpus)
-    columns = 2 if len(gpus) > rows and canvas.width >= 56 else 1
+    columns = 2 if len(gpus) > rows and canvas.width >= 46 else 1
     width = (canvas.width - 2 * (columns - 1)) // columns
     shown = list(gpus)
     if len(gpus) > rows * columns:
