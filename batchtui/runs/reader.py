@@ -95,7 +95,8 @@ class RunReader:
         """Return the run in short; its status is `lost` if nobody looks after it any more."""
         meta = self.meta()
         known = {name: meta[name] for name in field_names(RunSummary) if name in meta}
-        known = {"run": self._run.name, "status": Status.STARTING.value, **known}
+        # A folder that was renamed or copied goes by its new name.
+        known = {"status": Status.STARTING.value, **known, "run": self._run.name}
         summary = self._sound(lambda: msgspec.convert(known, RunSummary))
         if self._sound(lambda: self._abandoned(Status(summary.status), meta)):
             summary.status = Status.LOST.value
