@@ -132,9 +132,9 @@ def test_noise_of_a_stale_run_is_not_shown() -> None:
 def test_a_loss_that_is_not_finite_is_loud() -> None:
     facts = fake.facts(100, meta={"nonfinite_steps": 1})
     facts.recent[-1].nonfinite = True
-    assert build_view(facts).loss.alarm == "loss is NaN or infinite at step 100"
+    assert build_view(facts).loss.alarm == "NaN or inf loss at step 100"
     facts.recent[-1].nonfinite = False
-    assert build_view(facts).loss.alarm == "1 step with a loss of NaN or infinity"
+    assert build_view(facts).loss.alarm == "1 step with a NaN or inf loss"
 
 
 def test_not_enough_data_is_said() -> None:

@@ -107,8 +107,8 @@ async def test_a_training_run_is_told_at_one_look() -> None:
                    "worker 6.2 cores", "Memory · no GPU", "no NVIDIA driver", "7.4 GiB used",
                    "limit 15.2 GiB", "cgroup /user.slice", "p50 139", "p95 167", " now",
                    "460 samples/s", "fwd 31%", "bwd 52%", "loss 0.4", "s²   0.1", "V 0.00", "R ",
-                   "accuracy 97.2%", "best 97.2% in epoch 12", "headroom     7.8 GiB",
-                   "loss noise   ± 0.0", "steps/epoch  150")  # fmt: skip
+                   "accuracy 97.2%", "best 97.2% in epoch 12", "headroom    7.8 GiB",
+                   "loss noise  ± 0.0", "steps/epoch 150")  # fmt: skip
 
 
 async def test_one_gpu() -> None:
@@ -137,7 +137,7 @@ async def test_states_have_words_and_causes() -> None:
         "out of memory": ("✗ out of memory", "CUDA out of memory"),
         "lost": ("? lost", "no sign of life for 1m00s"),
         "ten steps": ("not enough data: 10 of 32 steps", "no evaluation yet"),
-        "nan": ("‼", "3 steps with a loss of NaN"),
+        "nan": ("!!", "3 steps with a NaN or inf loss"),
     }.items():
         async with running(STATES[state]) as (app, _):
             assert has(app, *texts)
@@ -344,7 +344,7 @@ async def test_plus_and_minus_choose_the_next_batch_size() -> None:
         await pilot.press("plus")
         assert has(app, "64 → 128", "→ forecast n/a at batch 128", "→ forecast · memory: none yet")
         await pilot.press("equals_sign")
-        assert has(app, "64 → 256", "steps/epoch  150 → 38")
+        assert has(app, "64 → 256", "steps/epoch 150 → 38")
         await pilot.press("minus", "minus", "minus")
         assert has(app, "64 → 32")
         await pilot.press("escape")

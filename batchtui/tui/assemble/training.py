@@ -134,10 +134,10 @@ def _stale(facts: Facts, alive: bool) -> str | None:
 def _alarm(facts: Facts, nonfinite: int) -> str | None:
     recent = facts.recent
     if recent and recent[-1].nonfinite:
-        return f"loss is NaN or infinite at step {units.count(recent[-1].step)}"
+        return f"NaN or inf loss at step {units.count(recent[-1].step)}"
     if nonfinite:
         steps = "step" if nonfinite == 1 else "steps"
-        return f"{units.count(nonfinite)} {steps} with a loss of NaN or infinity"
+        return f"{units.count(nonfinite)} {steps} with a NaN or inf loss"
     finite = [step.loss for step in recent if step.loss is not None]
     return "loss spikes" if noise.spiking(finite[-128:]) else None
 

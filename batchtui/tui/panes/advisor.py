@@ -9,7 +9,7 @@ from batchtui.tui.view import BatchView, View
 from batchtui.tui.widgets.canvas import Canvas
 from batchtui.tui.widgets.pane import Pane
 
-_LABEL = 13  # cells
+_LABEL = 12  # cells
 
 
 class AdvisorPane(Pane):
@@ -48,13 +48,10 @@ class AdvisorPane(Pane):
             rows.append(("loss noise", f"{units.MISSING} ({batch.variance_reason})", ""))
         else:
             now, then = (
-                "± " + units.number(deviation, 2)
-                for deviation in (
-                    batch_mean_deviation(batch.variance, size, batch.train_samples)
-                    for size in (batch.size, chosen)
-                )
+                units.number(batch_mean_deviation(batch.variance, size, batch.train_samples), 2)
+                for size in (batch.size, chosen)
             )
-            rows.append(("loss noise", now, then if chosen is not None else ""))
+            rows.append(("loss noise", f"± {now}", then if chosen is not None else ""))
         rows.append(("samples/s", units.count(batch.samples_per_s), missing))
         each = batch.global_size
         if each and batch.size and batch.train_samples:

@@ -18,6 +18,8 @@ def draw_gpus(canvas: Canvas, gpus: Sequence[GpuRow]) -> None:
     rows = canvas.height - headed
     digits = max(len(gpu.label) for gpu in gpus)
     columns = 2 if len(gpus) > rows and canvas.width >= 46 else 1
+    if columns > 1:  # of about equal length
+        rows = min(rows, -(-len(gpus) // columns))
     width = (canvas.width - 2 * (columns - 1)) // columns
     shown = list(gpus)
     if len(gpus) > rows * columns:

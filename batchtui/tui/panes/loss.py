@@ -37,7 +37,7 @@ class LossPane(Pane):
             return
         top = 0
         if loss.alarm is not None:
-            canvas.put(0, 0, f" ‼ {loss.alarm} ", "alarm")
+            canvas.put(0, 0, f" !! {loss.alarm} ", "alarm")
             top = 1
         rows = 0 if canvas.height < 5 else 1 if canvas.height < 8 else 2
         if rows:

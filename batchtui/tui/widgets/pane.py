@@ -13,7 +13,7 @@ from batchtui.tui.widgets.canvas import Canvas
 
 RISE = (None, "warning", "critical")
 LEVEL_LOOKS = {"warning": "warn", "critical": "bad"}
-LEVEL_GLYPHS = {"warning": "▲", "critical": "‼"}
+LEVEL_GLYPHS = {"warning": "▲", "critical": "!!"}
 
 
 class Pane(Widget, can_focus=True):
