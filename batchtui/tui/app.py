@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -30,6 +31,7 @@ from batchtui.tui.source import RunSource
 from batchtui.tui.view import View
 from batchtui.tui.widgets.glyphs import terminal_is_ascii
 
+_START_S = 2.0
 _THEME = Theme(
     name="batchtui",
     primary=palette.ACCENT,
@@ -116,6 +118,7 @@ class BatchtuiApp(App[int]):
         self._feed.start()
 
     def on_mount(self) -> None:
+        self.set_timer(_START_S, _collect_garbage)
         self.set_interval(self._every, self._feed.request)
 
     def on_resize(self) -> None:
@@ -180,6 +183,12 @@ class BatchtuiApp(App[int]):
     def action_detach(self) -> None:
         """Leave; the training goes on."""
         self.exit(0)
+
+
+def _collect_garbage() -> None:
+    """Turn the collector on, and let it pass over what the start has made."""
+    gc.freeze()
+    gc.enable()
 
 
 def _one_line(error: Exception) -> str:

@@ -5,6 +5,7 @@ The terminal is restored on every way out: leaving, SIGHUP, SIGTERM, a crash, a 
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -36,12 +37,17 @@ _RESTORE = (
 
 def run_screen(app: BatchtuiApp, crash_folder: Path | None = None) -> int:
     """Run the application and return the exit code; a crash is one line and a file."""
+    # What is made until the first frame stays: looking for garbage in it would take a fifth of
+    # the time. The application turns the collector on again.
+    gc.disable()
     with _signals(app):
         try:
             code = app.run() or 0
         except Exception as error:
             app.crash = app.crash or error
             code = 1
+        finally:
+            gc.enable()
     if app.crash is None:
         return code
     kind, text = type(app.crash).__name__, clean(str(app.crash), 300)
