@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 
 from batchtui import units
@@ -15,6 +16,7 @@ _POLL_S = 0.25
 
 def follow(run: RunDirectory, interval: float) -> Status:
     """Print a line an interval, and each event as it comes, until the run ends."""
+    gc.enable()  # off since the start of the program; this may last for days
     reader = RunReader(run)
     last_event = 0
     next_line = 0.0

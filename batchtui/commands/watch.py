@@ -1,17 +1,22 @@
-"""Show a run: on the screen, or as plain lines where there is no terminal for a screen."""
+"""Show a run: on the screen, or as plain lines where there is no terminal for a screen.
+
+What only a start, a stop or a death needs is imported there: the first frame waits for the rest.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from batchtui.commands.start import Overrides, asker, refused, start_or_find
 from batchtui.records import Status
 from batchtui.runs.directory import RunDirectory, find_run
 from batchtui.runs.reader import RunReader
-from batchtui.supervise.account import read_account
-from batchtui.supervise.recover import recover_if_abandoned
+from batchtui.supervise.lock import is_held
+
+if TYPE_CHECKING:
+    from batchtui.commands.start import Overrides
 
 _EXIT_CODES = {Status.FAILED: 1, Status.LOST: 1, Status.OUT_OF_MEMORY: 3}
 _SCREEN_REFRESH_S = 1.0
@@ -28,6 +33,8 @@ def watch(
     refresh: float | None,
 ) -> int:
     """`batchtui CONFIG`: start a run, or find the live one, and show it."""
+    from batchtui.commands.start import asker, refused, start_or_find
+
     started = start_or_find(config_path, root, overrides, ask=asker(resume))
     if started.was_alive:
         print(f"batchtui: {started.run.name} is alive; attached to it", file=sys.stderr)
@@ -37,7 +44,10 @@ def watch(
 def attach(reference: str, root: Path, *, plain: bool, refresh: float | None) -> int:
     """`batchtui attach`: show a run, alive or ended."""
     run = find_run(root, reference)
-    recover_if_abandoned(run)
+    if not is_held(run):
+        from batchtui.supervise.recover import recover_if_abandoned
+
+        recover_if_abandoned(run)
     return _show(run, root, plain=plain, refresh=refresh)
 
 
@@ -48,15 +58,14 @@ def _show(run: RunDirectory, root: Path, *, plain: bool, refresh: float | None) 
 
         status = follow(run, refresh or _PLAIN_REFRESH_S)
         return _EXIT_CODES.get(status, 0) if not refused_config(run) else 0
-    from batchtui.commands.stop import request_stop
     from batchtui.tui.app import run_app
 
-    code = run_app(
-        run,
-        root=root,
-        refresh=refresh or _SCREEN_REFRESH_S,
-        stop=lambda now: request_stop(run, now=now),
-    )
+    def stop(now: bool) -> str:
+        from batchtui.commands.stop import request_stop
+
+        return request_stop(run, now=now)
+
+    code = run_app(run, root=root, refresh=refresh or _SCREEN_REFRESH_S, stop=stop)
     summary = RunReader(run).summary()
     if Status(summary.status).alive:
         print(
@@ -71,6 +80,8 @@ def _show(run: RunDirectory, root: Path, *, plain: bool, refresh: float | None) 
 
 def refused_config(run: RunDirectory) -> bool:
     """Whether the worker refused the configuration, which `refused` reports by itself."""
+    from batchtui.supervise.account import read_account
+
     error = read_account(run)
     return error is not None and error.type.endswith("ConfigError")
 
