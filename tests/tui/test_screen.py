@@ -414,3 +414,12 @@ async def test_reads_stop_with_the_screen() -> None:
     reads = source.reads
     await asyncio.sleep(0.3)
     assert source.reads <= reads + 1
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 36), (200, 60)], ids=str)
+async def test_the_header_tells_step_and_batch_size_at_every_width(size: tuple[int, int]) -> None:
+    async with running(facts(1000), size) as (app, _):
+        line = lines(app)[0]
+    assert "step 1,000" in line or "step 1.0k" in line
+    assert "batch" in line
+    assert "ETA" in line

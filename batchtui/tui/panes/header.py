@@ -85,19 +85,24 @@ class HeaderPane(Pane, can_focus=False):
     def _middle(self, canvas: Canvas, view: View, x: int, end: int) -> None:
         """Fill what is left: epoch, step, batch size, and a bar for the rest."""
         progress = view.progress
-        words: list[tuple[str, str, str]] = []
-        if progress.epoch is not None:
-            of = f"/{progress.epochs}" if progress.epochs else ""
-            words.append(("epoch ", str(progress.epoch), of))
-        words.append(("step ", units.count(progress.step), ""))
-        words.append(("batch ", units.count(progress.batch_size), ""))
-        spacious = end - x >= sum(glyphs.width("".join(word)) + 2 for word in words)
+        of = f"/{progress.epochs}" if progress.epochs else ""
+        epoch = [] if progress.epoch is None else [("epoch ", str(progress.epoch), of)]
+        batch = ("batch ", units.count(progress.batch_size), "")
+        full = [*epoch, ("step ", units.count(progress.step), ""), batch]
+        # Narrower: `3/20` explains itself, and a long count of steps is rounded.
+        brief = [*(("", value, rest) for _, value, rest in epoch), *full[len(epoch) :]]
+        short = [*brief[:-2], ("step ", units.short_count(progress.step), ""), batch]
+        room = end - x
+        words = next((words for words in (full, brief, short) if _length(words) <= room), short)
         for label, value, rest in words:
-            label = label if spacious else ""
-            if x + len(label) + len(value) + len(rest) > end or (not spacious and not rest):
+            if x + len(label) + len(value) + len(rest) > end:
                 continue
             x = canvas.put(x, 0, label, "dim")
             x = canvas.put(x, 0, value, "strong")
             x = canvas.put(x, 0, rest, "dim") + 2
         if end - x >= 6:
             draw_bar(canvas, x, 0, end - x, progress.fraction, "sky")
+
+
+def _length(words: list[tuple[str, str, str]]) -> int:
+    return sum(glyphs.width("".join(word)) for word in words) + 2 * (len(words) - 1)
