@@ -66,7 +66,10 @@ def test_command_line_beats_environment_beats_file(tmp_path: Path) -> None:
 
 def test_a_target_with_arguments_may_be_set_from_the_command_line(tmp_path: Path) -> None:
     path = write(tmp_path, "name: x\n")
-    overrides = [("--set", "scheduler.target=torch.optim.lr_scheduler.StepLR"), ("--set", "scheduler.args.gamma=0.5")]
+    overrides = [
+        ("--set", "scheduler.target=torch.optim.lr_scheduler.StepLR"),
+        ("--set", "scheduler.args.gamma=0.5"),
+    ]
     config = load_config(path, overrides, {})
     assert config.scheduler is not None
     assert config.scheduler.args == {"gamma": 0.5}
