@@ -17,7 +17,7 @@ from batchtui.config.schema import Config, to_dict
 from batchtui.errors import BatchtuiError, UsageError
 from batchtui.forecast.prospect import Prospect, lessons, past_runs
 from batchtui.forecast.rows import Forecast
-from batchtui.forecast.tracing import TraceFailed, TraceRequest, obtain_trace
+from batchtui.forecast.tracing import TraceFailed, TraceRequest, base_bytes, obtain_trace
 from batchtui.forecast.verdict import WILL_NOT_FIT
 from batchtui.sampling.cgroup import tightest
 from batchtui.sampling.gpu import summarize
@@ -74,18 +74,17 @@ def prospect_of(
     """Trace a configuration, or say why not, and collect what its past runs tell."""
     values = to_dict(config)
     measured, notes = lessons(values, past_runs(root), target.kind, target.name)
+    request = TraceRequest(
+        config=values,
+        device=target.kind,
+        python=os.path.expanduser(config.launch.python or sys.executable),
+        cwd=os.getcwd(),
+        config_path=str(config_path.resolve()),
+        batch_sizes=sizes,
+    )
     traces = []
     try:
-        traces = obtain_trace(
-            TraceRequest(
-                config=values,
-                device=target.kind,
-                python=os.path.expanduser(config.launch.python or sys.executable),
-                cwd=os.getcwd(),
-                config_path=str(config_path.resolve()),
-                batch_sizes=sizes,
-            )
-        )
+        traces = obtain_trace(request)
     except TraceFailed as error:
         if not measured:
             raise BatchtuiError(
@@ -100,6 +99,7 @@ def prospect_of(
         others=target.others,
         measured=measured,
         notes=notes,
+        base=base_bytes(request) if traces and target.kind == "cpu" else None,
         environment=os.environ,
         device_name=target.name,
     )

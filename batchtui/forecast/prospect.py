@@ -36,6 +36,7 @@ class Prospect:
         others: bytes of it that belong to somebody else.
         measured: past runs of this very configuration.
         notes: what is to be said with every forecast.
+        base: bytes that the process holds besides the step, where they were measured.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Prospect:
         others: int = 0,
         measured: Sequence[Measured] = (),
         notes: Sequence[str] = (),
+        base: int | None = None,
         environment: Mapping[str, str] | None = None,
         device_name: str | None = None,
     ) -> None:
@@ -58,6 +60,7 @@ class Prospect:
         self._context = Context(
             settings=AllocatorSettings.from_environment(variables),
             cublas_workspace=cublas_workspace(variables, device_name),
+            overhead=base,
             others=others,
             loaders=_loader_bytes(config, traces) if device == "cpu" else 0,
             low_memory=bool(config["limits"]["low_memory"]),
