@@ -30,7 +30,7 @@ class Network(nn.Module):
         return self.layers(waves)
 
 
-def waves(samples: int = 20_000) -> tuple[TensorDataset, TensorDataset]:
+def waves(samples: int = 20_000, noise: float = 0.3) -> tuple[TensorDataset, TensorDataset]:
     """Return waves to train on and a tenth as many held out: pairs of (wave, frequency)."""
     generator = torch.Generator().manual_seed(0)
     total = samples + samples // 10
@@ -38,7 +38,7 @@ def waves(samples: int = 20_000) -> tuple[TensorDataset, TensorDataset]:
     phase = 6.28 * torch.rand(total, 1, generator=generator)
     time = torch.linspace(0, 6.28, LENGTH)
     clean = torch.sin(frequency * time + phase)
-    noisy = clean + 0.3 * torch.randn(total, LENGTH, generator=generator)
+    noisy = clean + noise * torch.randn(total, LENGTH, generator=generator)
     training = TensorDataset(noisy[:samples], frequency[:samples])
     held_out = TensorDataset(noisy[samples:], frequency[samples:])
     return training, held_out

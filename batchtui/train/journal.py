@@ -26,8 +26,19 @@ _FIELDS = {kind: tuple(field.name for field in dataclasses.fields(kind)) for kin
 # NaN is no JSON. Refusing it costs nothing where all is finite, and the rare line that holds
 # one is encoded again.
 _encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
-_step_values = attrgetter(*_FIELDS[Step])
-_STEP_LINE = '{"kind":"step",' + ",".join(f'"{name}":%r' for name in _FIELDS[Step]) + "}\n"
+
+
+def _line_format(names: tuple[str, ...]) -> str:
+    """Return the format of a step's line when all the named fields are numbers."""
+    kinds = {"time": "%.6f", **dict.fromkeys(_WHOLE, "%d")}
+    return '{"kind":"step",' + ",".join(f'"{n}":{kinds.get(n, "%.7g")}' for n in names) + "}\n"
+
+
+_WHOLE = ("step", "samples", "epoch", "batch", "allocated", "reserved", "peak")
+_DEVICE_FIELDS = tuple(name for name in _FIELDS[Step] if name != "nonfinite")
+_HOST_FIELDS = tuple(n for n in _DEVICE_FIELDS if n not in ("allocated", "reserved", "peak"))
+_device_values, _DEVICE_LINE = attrgetter(*_DEVICE_FIELDS), _line_format(_DEVICE_FIELDS)
+_host_values, _HOST_LINE = attrgetter(*_HOST_FIELDS), _line_format(_HOST_FIELDS)
 
 
 class Journal:
@@ -153,15 +164,19 @@ def encode(record: Record) -> str:
 
 
 def encode_steps(steps: Sequence[Step]) -> str:
-    """Return the lines of steps, with null for None: the same as JSON, at half the price.
+    """Return the lines of steps: what `encode` says, in seven digits, at a third of the price."""
+    return "".join([_step_line(step) for step in steps])
 
-    The fields of a step are numbers, a truth value or None, so Python's notation of them is
-    JSON's but for three words.
-    """
-    lines = "".join([_STEP_LINE % _step_values(step) for step in steps])
-    if ":nan" in lines or ":inf" in lines or ":-inf" in lines:
-        return "".join([encode(step) for step in steps])
-    return lines.replace("None", "null").replace("False", "false").replace("True", "true")
+
+def _step_line(step: Step) -> str:
+    try:
+        if step.peak is None:
+            line = _HOST_LINE % _host_values(step)
+        else:
+            line = _DEVICE_LINE % _device_values(step)
+    except TypeError:  # something else is None
+        return encode(step)
+    return encode(step) if step.nonfinite or ":nan" in line or "inf" in line else line
 
 
 def _is_finite(value: object) -> bool:

@@ -117,9 +117,10 @@ class Trainer:
             loss = self.learner.loss(output, targets, samples)
         self.meter.mark(FORWARD)
         # Every sample of the global batch weighs the same, however it was cut; the ranks'
-        # gradients will be averaged, hence the world size.
-        weight = self.team.world_size * samples / group.samples if group.share else 0.0
-        self.learner.scaler.scale(loss.float().mean() * weight).backward()
+        # gradients will be averaged, hence the world size. A scalar speaks for all its samples.
+        weight = self.team.world_size / group.samples if group.share else 0.0
+        weights = torch.full_like(loss, weight if loss.dim() else weight * samples)
+        loss.backward(self.learner.scaler.scale(weights))
         self.meter.mark(BACKWARD)
         if group.share:
             losses.add(loss, samples)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from batchtui.config.schema import Config, Data, DataLoaders, Model, Optimizer, Training
-from batchtui.records import LaunchSpec
+from batchtui.records import LaunchSpec, Step
 from batchtui.train.journal import Journal
 from batchtui.train.launch import Launched, Ranks
 from batchtui.train.stop import StopRequest
@@ -78,7 +78,12 @@ def records(folder: Path, kind: str | None = None, rank: int = 0) -> list[dict[s
     lines = []
     for path in sorted((folder / "journal").glob(f"rank-{rank}*.jsonl")):
         lines += [json.loads(line) for line in path.read_text().splitlines()]
-    return [line for line in lines if kind in (None, line["kind"])]
+    unknown = dict.fromkeys(Step.__dataclass_fields__) | {"nonfinite": False}
+    return [
+        {**unknown, **line} if kind == "step" else line
+        for line in lines
+        if kind in (None, line["kind"])
+    ]
 
 
 def newest(folder: Path) -> Path:

@@ -34,13 +34,33 @@ def test_a_record_is_a_line_that_begins_with_its_kind(tmp_path: Path) -> None:
     assert journal.current_phase == "importing torch"
 
 
-def test_steps_written_by_hand_are_the_same_json() -> None:
-    """encode_steps formats numbers itself; the result must parse to what json would write."""
-    full = step(1, loss=0.1, variance=2.5e-9, lr=1e-300, peak=1 << 40, nonfinite=False)
-    bare = step(2, loss=None, nonfinite=True)
-    for one in (full, bare):
-        by_hand = json.loads(encode_steps([one]))
-        assert {k: v for k, v in by_hand.items() if v is not None} == json.loads(encode(one))
+FULL = {
+    "loss": 0.123456789, "variance": 2.5e-9, "lr": 1e-300, "grad_norm": 1e20, "step_s": 0.02,
+    "data_s": 0.0, "transfer_s": 1e-7, "forward_s": 0.005, "backward_s": 0.01, "optimizer_s": 1e-3,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        FULL,
+        {**FULL, "allocated": 1, "reserved": 1 << 40, "peak": 1 << 39},
+        {**FULL, "peak": 5},
+        {**FULL, "variance": None},
+        {**FULL, "loss": None, "nonfinite": True},
+        {**FULL, "nonfinite": True},
+        {},
+    ],
+)
+def test_steps_written_by_hand_say_what_json_says(fields: dict[str, float]) -> None:
+    """encode_steps formats numbers itself, to seven digits."""
+    one = step(1, **fields)
+    by_hand, exact = json.loads(encode_steps([one])), json.loads(encode(one))
+    exact_flag = exact.pop("nonfinite")
+    assert by_hand.pop("nonfinite", False) == exact_flag
+    assert by_hand.pop("kind") == exact.pop("kind") == "step"
+    assert by_hand == pytest.approx(exact, rel=1e-6, abs=0)
+    assert by_hand["time"] == pytest.approx(exact["time"], abs=1e-6)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
@@ -54,7 +74,8 @@ def test_not_a_number_is_not_written(value: float) -> None:
 
 def test_the_supervisor_reads_what_the_worker_writes(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
-    written = [step(n, loss=n / 3, variance=None, step_s=0.02) for n in range(1, 8)]
+    written = [step(n, loss=n / 4, variance=None, step_s=0.02) for n in range(1, 8)]
+    written += [step(8, **{**FULL, "loss": 0.25, "grad_norm": 1.5})]
     for record in written:
         journal.write(record)
     journal.close()
