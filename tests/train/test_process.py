@@ -191,17 +191,16 @@ TORCHRUN = ("-m", "torch.distributed.run", "--nproc-per-node=2", "--max-restarts
 
 
 def test_two_processes_train_what_one_trains_and_stop_together(tmp_path: Path) -> None:
-    # 30 samples in global batches of 4: the last step has 2, and before it 7 full ones.
-    alone = write_run(tmp_path / "alone", own(batch_size=4, epochs=1))
-    # 29: its last step has a single sample, and one rank none.
+    # 15 samples in global batches of 2: the last step has a single one, and a rank none.
+    alone = write_run(tmp_path / "alone", own(samples=15, batch_size=2, epochs=1))
     assert end(start(alone))[0] == 0
-    both = write_run(tmp_path / "both", own(batch_size=2, epochs=1))
+    both = write_run(tmp_path / "both", own(samples=15, batch_size=1, epochs=1))
     code, output, errors = end(start(both, *TORCHRUN))
     assert code == 0, errors
     assert output.count("finished after 8 steps") == 1
     one, two = records(alone, "step"), records(both, "step")
     assert [step["samples"] for step in one] == [step["samples"] for step in two]
-    for rank, share in ((0, 15), (1, 15)):
+    for rank, share in ((0, 8), (1, 7)):
         mine = records(both, "step", rank)
         assert sum(step["batch"] for step in mine) == share
         norms = [step["grad_norm"] for step in one]

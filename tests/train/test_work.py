@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +38,8 @@ def same_weights(first: dict[str, Any], second: dict[str, Any]) -> bool:
 
 def pictures(**options: Any) -> Config:
     """Return a configuration with batch norm, dropout, momentum, a schedule and augmentation."""
-    data = Data(name="digits", image_size=8, held_out=0.98)
-    config = tiny(
-        model="tests.train.tiny.Net", model_args={"classes": 10}, scheduler=COSINE, **options
-    )
-    return dataclasses.replace(config, data=data)
+    data = Data(target="tests.train.tiny:pictures", args={"samples": 36})
+    return tiny(model="tests.train.tiny.Net", data=data, scheduler=COSINE, **options)
 
 
 def test_a_training_writes_what_happened(tmp_path: Path) -> None:
@@ -217,9 +213,8 @@ def test_the_log_has_a_line_for_each_epoch(
     assert last == "finished after 8 steps"
 
 
-@pytest.mark.parametrize("workers", [0, 1])
-def test_a_sample_that_raises_ends_the_training_by_name(tmp_path: Path, workers: int) -> None:
-    config = tiny(data=Data(target="tests.train.tiny:bad"), workers=workers)
+def test_a_sample_that_raises_ends_the_training_by_name(tmp_path: Path) -> None:
+    config = tiny(data=Data(target="tests.train.tiny:bad"))
     with pytest.raises(ValueError, match="sample 7 is broken") as caught:
         work(launched(tmp_path, config))
     assert summary(caught.value) == "sample 7 is broken"

@@ -62,6 +62,20 @@ def points(samples: int = 30, held_out: int = 12) -> tuple[Dataset[Any], Dataset
     return Points(samples), Points(held_out, noise=0.0) if held_out else None
 
 
+class Pictures(Points):
+    """Points drawn as noisy pictures of 6 by 6 pixels."""
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        """Return a picture that is different in each draw, and its class."""
+        row, label = super().__getitem__(index)
+        return row[:3, None, None] + 0.5 * torch.randn(3, 6, 6), label
+
+
+def pictures(samples: int = 30) -> tuple[Dataset[Any], Dataset[Any]]:
+    """Return training and held-out pictures."""
+    return Pictures(samples), Pictures(12)
+
+
 class Bad(Points):
     """Points of which one cannot be read."""
 
