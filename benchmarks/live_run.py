@@ -28,10 +28,10 @@ def live_run(
     root: Path, extra: dict[str, str], *, steps_per_s: float = STEPS_PER_S, device: str = "cuda:0"
 ) -> Iterator[str]:
     """Supervise a journal-writing worker; yield the run's name. `extra`: environment."""
-    run = create_run(root, "benchmark")
+    run = create_run(root, "resnet50-imagenet")
     spec = LaunchSpec(
         run=run.name,
-        config=to_dict(Config(name="benchmark")),
+        config=to_dict(Config(name="resnet50-imagenet")),
         cwd=str(root),
         python=sys.executable,
         created=time.time(),

@@ -21,6 +21,8 @@ from batchtui.train.loop import EpochTally
 from batchtui.train.parallel import Alone
 from batchtui.train.schedule import Schedule
 
+_SLOW_S = 2.0
+
 
 @dataclass
 class Milestones:
@@ -37,6 +39,7 @@ class Milestones:
     constants: dict[str, object]  # what a resumed training must have in common
     hyperparameters: list[dict[str, Any]]  # the optimizer's at launch, before any schedule
     evaluate: Callable[[], Result | None] | None = None  # None: there is nothing held out
+    save_seconds: float = math.inf  # how long the last checkpoint took; the first may take long
     say: Callable[[str], None] = field(default=lambda line: print(line, flush=True))
 
     def end_epoch(self, tally: EpochTally) -> bool:
@@ -67,7 +70,9 @@ class Milestones:
         if not self.team.leads:
             return
         progress, started = self.progress, time.perf_counter()
-        self.journal.phase("writing a checkpoint")  # a slow disk is no hang
+        slow = self.save_seconds > _SLOW_S
+        if slow:  # a slow disk is no hang; a quick one is not worth a word on the screen
+            self.journal.phase("writing a checkpoint")
         record = Checkpoint(
             time=time.time(),
             step=progress.step,
@@ -82,9 +87,11 @@ class Milestones:
             reason = str(error).partition("\n")[0] or type(error).__name__
             record.error = reason
             self.say(f"no checkpoint at step {progress.step}: {reason}")
-        record.time, record.seconds = time.time(), time.perf_counter() - started
+        self.save_seconds = time.perf_counter() - started
+        record.time, record.seconds = time.time(), self.save_seconds
         self.journal.write(record)
-        self.journal.phase("training")
+        if slow:
+            self.journal.phase("training")
 
     def _evaluate(self) -> Result | None:
         assert self.evaluate is not None
