@@ -38,7 +38,7 @@ def choose(name: str, local_rank: int | None = None) -> torch.device:
         raise ConfigError(f"device: {name!r} is not here: {_what_there_is(accelerator)}")
     count = torch.accelerator.device_count()
     index = wanted.index if local_rank is None else local_rank
-    index = torch.accelerator.current_device_index() if index is None else index
+    index = 0 if index is None else index
     if index >= count:
         asked = f"{name!r}" if local_rank is None else f"one {wanted.type} device a process"
         raise ConfigError(
@@ -46,7 +46,8 @@ def choose(name: str, local_rank: int | None = None) -> torch.device:
             f"{'is' if count == 1 else 'are'} visible"
         )
     device = torch.device(wanted.type, index)
-    torch.accelerator.set_device_index(index)
+    if device.type != "mps":  # of which there is only one
+        getattr(torch, device.type).set_device(device)
     return device
 
 

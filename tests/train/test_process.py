@@ -31,7 +31,8 @@ def write_run(folder: Path, config: Config, **spec: Any) -> Path:
     (own / "tiny_net.py").write_text(
         (Path(__file__).with_name("tiny.py")).read_text()
         + "\nimport sys\nPATH = list(sys.path)\n"
-        + "def path_net():\n    print('path', sys.path)\n    return linear()\n"
+        + "def path_net():\n    print('path', sys.path)\n    print('loaded', *sys.modules)\n"
+        + "    return linear()\n"
     )
     launch = LaunchSpec(
         run=folder.name,
@@ -95,6 +96,8 @@ def test_a_run_directory_is_trained_with_the_users_own_module(tmp_path: Path) ->
     (last,) = records(folder, "end")
     assert (last["status"], last["step"], last["samples"]) == ("finished", 8, 60)
     assert last["dropped_records"] == 0
+    loaded = set(output.partition("loaded ")[2].partition("\n")[0].split())
+    assert not loaded & {"msgspec", "yaml", "textual", "batchtui.runs", "batchtui.supervise"}
     path = eval(output.partition("path ")[2].partition("\n")[0])  # what the worker's module saw
     assert path[:2] == [str(folder / "own"), str(folder / "cwd")]
     assert str(BOOTSTRAP.parent) not in path
