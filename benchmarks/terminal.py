@@ -155,7 +155,9 @@ def main() -> int:
 
 def measure(run: str, root: Path, extra: dict[str, str], seconds: float) -> dict[str, object]:
     """Measure all programs in one go, first frames interleaved."""
-    attach = [sys.executable, "-m", "batchtui", "attach", run, "--runs", str(root)]
+    script = Path(sys.executable).with_name("batchtui")  # what a user types
+    command = [str(script)] if script.exists() else [sys.executable, "-m", "batchtui"]
+    attach = [*command, "attach", run, "--runs", str(root)]
     ours = Program("batchtui", attach, "Step time")
     bare = Program("bare Textual", [sys.executable, "-c", _BARE], "ready")
     slow = Program("batchtui --refresh 5", [*attach, "--refresh", "5"], "Step time")

@@ -44,7 +44,7 @@ def watch(
 def attach(reference: str, root: Path, *, plain: bool, refresh: float | None) -> int:
     """`batchtui attach`: show a run, alive or ended."""
     run = find_run(root, reference)
-    if not is_held(run):
+    if run.lock.exists() and not is_held(run):  # its supervisor died
         from batchtui.supervise.recover import recover_if_abandoned
 
         recover_if_abandoned(run)

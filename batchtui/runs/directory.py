@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import os
 import re
@@ -184,6 +183,8 @@ def find_run(root: Path, reference: str) -> RunDirectory:
         some = _some([run.name for run in matching])
         raise RunNotFound(f"{reference!r} may be any of {len(matching)} runs: {some}")
     names = [run.name for run in runs]
+    import difflib  # for a mistake alone
+
     near = difflib.get_close_matches(reference, names, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else f"there is {_some(names[::-1])}"
     raise RunNotFound(f"no run {reference!r} in {root}: {hint}")
