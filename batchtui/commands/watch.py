@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,7 +60,8 @@ def _show(run: RunDirectory, root: Path, *, plain: bool, refresh: float | None) 
 
         status = follow(run, refresh or _PLAIN_REFRESH_S)
         return _EXIT_CODES.get(status, 0) if not refused_config(run) else 0
-    from batchtui.tui.app import run_app
+    with _without_tls():
+        from batchtui.tui.app import run_app
 
     def stop(now: bool) -> str:
         from batchtui.commands.stop import request_stop
@@ -76,6 +79,22 @@ def _show(run: RunDirectory, root: Path, *, plain: bool, refresh: float | None) 
         cause = f": {summary.cause}" if summary.cause else ""
         print(f"{run.name} {summary.status}{cause}")
     return code
+
+
+@contextmanager
+def _without_tls() -> Iterator[None]:
+    """Keep asyncio from loading OpenSSL: a twentieth of the start, and of no use to the screen.
+
+    asyncio goes without it where Python was built so; what imports ssl later gets it.
+    """
+    absent = "ssl" not in sys.modules
+    if absent:
+        sys.modules["ssl"] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        if absent:
+            del sys.modules["ssl"]
 
 
 def refused_config(run: RunDirectory) -> bool:

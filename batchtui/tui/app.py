@@ -32,6 +32,7 @@ from batchtui.tui.view import View
 from batchtui.tui.widgets.glyphs import terminal_is_ascii
 
 _START_S = 2.0
+_FIRST_LOOK_S = 0.25  # a disk that takes longer gets an empty screen first
 _THEME = Theme(
     name="batchtui",
     primary=palette.ACCENT,
@@ -114,8 +115,10 @@ class BatchtuiApp(App[int]):
 
     def on_load(self) -> None:
         self._running_loop = asyncio.get_running_loop()
-        # The first look is taken while Textual prepares.
-        self._feed.start()
+        # A first frame that has its numbers is drawn once, and not empty before.
+        self._feed.start(_FIRST_LOOK_S)
+        if self._feed.newest is not None:
+            self._main.show(self._feed.newest)
 
     def on_mount(self) -> None:
         self.set_timer(_START_S, _collect_garbage)

@@ -32,12 +32,15 @@ class Feed:
         self._source, self._deliver, self._fail = source, deliver, fail
         self._wanted = threading.Event()
         self._ended = threading.Event()
+        self._looked = threading.Event()
+        self.newest: View | None = None
         self._thread = threading.Thread(target=self._run, daemon=True, name="batchtui-feed")
 
-    def start(self) -> None:
-        """Start reading; the first view is requested at once."""
+    def start(self, patience: float = 0.0) -> None:
+        """Start reading; the first look is taken at once, and awaited for `patience` seconds."""
         self._wanted.set()
         self._thread.start()
+        self._looked.wait(patience)
 
     def request(self) -> None:
         """Ask for a new view; while one is being read, any number of requests are one."""
@@ -61,5 +64,7 @@ class Feed:
             except Exception as error:  # whatever a torn file may do, the next read may succeed
                 self._fail(error)
             else:
+                self.newest = view
                 if not self._ended.is_set():
                     self._deliver(view)
+            self._looked.set()

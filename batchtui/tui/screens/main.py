@@ -1,4 +1,7 @@
-"""The main screen: all panes, and what the keys do to them."""
+"""The main screen: all panes, and what the keys do to them.
+
+Dialogs are imported when they open: the first frame waits for what stands above.
+"""
 
 from __future__ import annotations
 
@@ -25,10 +28,7 @@ from batchtui.tui.panes.loss import LossPane
 from batchtui.tui.panes.memory import MemoryPane
 from batchtui.tui.panes.small import SmallPane
 from batchtui.tui.panes.steps import StepsPane
-from batchtui.tui.screens.batch import BatchDialog
-from batchtui.tui.screens.help import HelpDialog
 from batchtui.tui.screens.layout import fit, zoom
-from batchtui.tui.screens.leave import DETACH, LeaveDialog
 from batchtui.tui.view import View
 from batchtui.tui.widgets.pane import RISE, Pane
 
@@ -69,46 +69,64 @@ class MainScreen(Screen[None]):
 
     def compose(self) -> ComposeResult:
         fit(self, self.app.size)
-        look = self._look
-        yield HeaderPane(*look, id="header")
+        if self._newest is not None:  # drawn with the first layout, and not after it
+            self._begin(self._newest)
+        yield self._pane(HeaderPane, "header")
         for name, left, right in (
-            ("machine", CpuPane(*look, id="cpu"), MemoryPane(*look, id="memory")),
-            ("charts", StepsPane(*look, id="steps"), LossPane(*look, id="loss")),
-            ("text", LogPane(*look, id="log"), AdvisorPane(*look, id="advisor")),
+            ("machine", self._pane(CpuPane, "cpu", "left"), self._pane(MemoryPane, "memory")),
+            ("charts", self._pane(StepsPane, "steps", "left"), self._pane(LossPane, "loss")),
+            ("text", self._pane(LogPane, "log", "left"), self._pane(AdvisorPane, "advisor")),
         ):
             with Container(id=f"row-{name}", classes="row"):
-                left.add_class("left")
                 yield left
                 yield right
-        yield FilterLine(*look, id="filter")
-        yield FooterPane(*look, id="footer")
-        yield SmallPane(*look, id="too-small")
+        yield FilterLine(*self._look, id="filter")
+        yield self._pane(FooterPane, "footer")
+        yield self._pane(SmallPane, "too-small")
+
+    def _pane(self, kind: type[Pane], id: str, classes: str = "") -> Pane:
+        pane = kind(*self._look, id=id)
+        pane.set_classes(classes)
+        pane.set_reactive(Pane.view, self._newest)
+        return pane
 
     # What is shown ------------------------------------------------------------------------
 
     def show(self, view: View) -> None:
         """Show a view; while paused, keep it for later."""
+        if view is self._newest:
+            return
         self._newest = view
+        if self.is_mounted:
+            self._ring(view)
+            if not self._paused:
+                self._hand_out(view)
+
+    def on_mount(self) -> None:
+        if self._newest is not None:
+            self._ring(self._newest)
+            if self._newest is not self._view:
+                self._hand_out(self._newest)
+
+    def _ring(self, view: View) -> None:
+        """Ring the bell where memory has become scarcer."""
         level = view.warning.level if view.warning else None
         if RISE.index(level) > RISE.index(self._level):
             self.app.bell()
         self._level = level
-        if not self._paused:
-            self._hand_out(view)
-
-    def on_mount(self) -> None:
-        if self._newest is not None:  # it came before the panes
-            self._hand_out(self._newest)
 
     def complain(self, reason: str) -> None:
         """Say in the header that the last look failed; the numbers stay."""
         view = self._newest or View(0.0, "", Status.STARTING, Status.STARTING.value)
         self.show(view._replace(trouble=clean(reason, 200)))
 
-    def _hand_out(self, view: View) -> None:
+    def _begin(self, view: View) -> None:
         self._view = view
         # Why a run has ended gets a row of its own.
         self.set_class(not view.status.alive and view.detail is not None, "ended")
+
+    def _hand_out(self, view: View) -> None:
+        self._begin(view)
         for pane in self.query(Pane):
             pane.view = view
 
@@ -155,6 +173,8 @@ class MainScreen(Screen[None]):
 
     def action_help(self) -> None:
         """Show what the keys do."""
+        from batchtui.tui.screens.help import HelpDialog
+
         self.app.push_screen(HelpDialog(*self._look))
 
     def action_filter(self) -> None:
@@ -170,6 +190,8 @@ class MainScreen(Screen[None]):
     def action_type_batch(self) -> None:
         """Type the next batch size."""
         if self._view is not None and self._view.batch.size is not None:
+            from batchtui.tui.screens.batch import BatchDialog
+
             start = self._choice or self._view.batch.size
             dialog = BatchDialog(*self._look, start, self._view.batch.train_samples)
             self.app.push_screen(dialog, lambda size: self._choose(size or self._choice))
@@ -183,12 +205,16 @@ class MainScreen(Screen[None]):
 
     def action_leave(self) -> None:
         """Ask whether to detach or to stop; with nothing alive, leave at once."""
+        from batchtui.tui.screens.leave import LeaveDialog
+
         if self._newest is None or not self._newest.status.alive:
             self.app.exit(0)
         else:
             self.app.push_screen(LeaveDialog(*self._look, self._newest.run), self._leave)
 
     def _leave(self, choice: str | None) -> None:
+        from batchtui.tui.screens.leave import DETACH
+
         if choice == DETACH:
             self.app.exit(0)
         elif choice is not None:
