@@ -221,8 +221,11 @@ class RunReader:
             newest = rollups.newest(db, rollups.MACHINE)
             if newest is None:
                 return collect([], columns, 1)
-            first = 1 if since is None else rollups.first_since(db, rollups.MACHINE, since, newest)
+            first = 0 if since is None else rollups.first_since(db, rollups.MACHINE, since, newest)
             size = bucket_size(first, newest + 1, width)
+            known = rollups.finest(table, first, newest)
+            if known > size:  # a while ago: of single ticks nothing is left
+                size, first = known, first // known * known
             rows = list(rollups.window(db, table, columns, first, newest + 1, size, group))
         series = collect(rows, columns, size)
         times = [time for time in series.columns["time"].low if time is not None]  # never is

@@ -8,6 +8,9 @@ A bucket's row is written once its last key has been reached, and again whenever
 to it later. It is always computed from the rows one level below, so that no state outlives a
 transaction: after any crash the rollups agree with the raw rows. The bucket that still fills
 has no row; `cover` reads it from the level below, and its newest rows raw.
+
+A table that grows with time instead of with training keeps its newest rows alone, on each level
+as many: what is older is known in larger buckets.
 """
 
 from __future__ import annotations
@@ -26,12 +29,27 @@ BucketRow = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class SeriesTable:
-    """A table with rollups. With a `group` column, every value of it is a series of its own."""
+    """A table with rollups. With a `group` column, every value of it is a series of its own.
+
+    `keep` is how many keys' rows stay on each level, a multiple of FANOUT; None: all of them.
+    """
 
     name: str
     key: str
     columns: tuple[str, ...]
     group: str | None = None
+    keep: int | None = None
+
+    def at(self, level: int) -> tuple[str, str]:
+        """Return the table of a level and its key column."""
+        return (f"{self.name}_{level}", "bucket") if level else (self.name, self.key)
+
+    def kept_from(self, level: int, newest: int) -> int:
+        """Return the first raw key that a level still tells of when `newest` is the last one."""
+        if self.keep is None:
+            return 0
+        unit = FANOUT**level
+        return max(0, (newest // unit - self.keep) // FANOUT * FANOUT) * unit
 
     def create_sql(self, level: int) -> str:
         """Return the statement that creates the rollup of a level."""
@@ -51,11 +69,12 @@ class SeriesTable:
         Its parameters: the group's value if there is one, the first key, the key after the last.
         """
         # total() is a float that can't overflow, where sum() of huge integers raises.
+        table, key = self.at(level)
         if level == 0:
-            key, table, rows = self.key, self.name, "count(*)"
+            rows = "count(*)"
             values = [f"min({c}), max({c}), total({c}), count({c})" for c in columns]
         else:
-            key, table, rows = "bucket", f"{self.name}_{level}", "sum(rows)"
+            rows = "sum(rows)"
             values = [
                 f"min({c}_low), max({c}_high), total({c}_sum), sum({c}_count)" for c in columns
             ]
@@ -68,6 +87,10 @@ class SeriesTable:
             f"FROM {table} WHERE {where} GROUP BY chunk"
         )
 
+
+# Ticks: 18 hours of every second, 12 days of every 16 s, half a year of every four minutes. With
+# eight GPUs that is some 150 MB, after which the file grows no more.
+_KEPT_TICKS = 65_536
 
 STEPS = SeriesTable(
     "steps",
@@ -86,6 +109,7 @@ MACHINE = SeriesTable(
         *("limit_total", "limit_used", "worker_cpu", "worker_resident", "worker_processes"),
         *("shm_used", "shm_total", "disk_free"),
     ),
+    keep=_KEPT_TICKS,
 )
 GPU = SeriesTable(
     "gpu",
@@ -95,6 +119,7 @@ GPU = SeriesTable(
         *("temperature_c", "power_w", "power_limit_w"),
     ),
     group="gpu_index",
+    keep=_KEPT_TICKS,
 )
 
 
@@ -126,6 +151,32 @@ def update(
             db.execute(statement, [*of_group, first * FANOUT, stop * FANOUT])
 
 
+def forget(
+    db: sqlite3.Connection,
+    table: SeriesTable,
+    newest_before: int | None,
+    newest: int,
+    group: int | None = None,
+) -> None:
+    """Delete what a table keeps no longer, in the transaction that added its newest rows."""
+    if newest_before is not None and newest_before // FANOUT == newest // FANOUT:
+        return
+    of_group = [] if group is None else [group]
+    for level in (0, *LEVELS):
+        edge = table.kept_from(level, newest) // FANOUT**level
+        if edge == 0:
+            break  # higher levels have fewer rows
+        name, key = table.at(level)
+        where = f"{key} < ?" if table.group is None else f"{table.group} = ? AND {key} < ?"
+        db.execute(f"DELETE FROM {name} WHERE {where}", [*of_group, edge])
+
+
+def finest(table: SeriesTable, first: int, newest: int) -> int:
+    """Return the least bucket size in which the table still tells of the keys from `first` on."""
+    level = next(level for level in (0, *LEVELS) if first >= table.kept_from(level, newest))
+    return int(FANOUT**level)
+
+
 def newest(db: sqlite3.Connection, table: SeriesTable) -> int | None:
     """Return the greatest key of a table without groups; None: it is empty."""
     key: int | None = db.execute(f"SELECT max({table.key}) FROM {table.name}").fetchone()[0]
@@ -149,8 +200,10 @@ def first_since(db: sqlite3.Connection, table: SeriesTable, since: float, newest
     for level, begin, end in reversed(cover(0, newest + 1, LEVELS[-1])):
         while True:
             unit = FANOUT**level
-            name, key = (f"{table.name}_{level}", "bucket") if level else (table.name, table.key)
+            name, key = table.at(level)
             time = "time_low" if level else "time"
+            if begin < table.kept_from(level, newest):
+                return begin  # inside a bucket whose parts are forgotten
             row = db.execute(
                 f"SELECT {key} FROM {name} WHERE {key} >= ? AND {key} < ? AND {time} < ? "
                 f"ORDER BY {key} DESC LIMIT 1",

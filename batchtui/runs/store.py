@@ -255,8 +255,10 @@ class RunStore:
                 db.execute(rows.GPU.sql, (gpu.index, tick, sample.time, *rows.GPU.row(gpu)))
                 self._gpus.add(gpu.index)
         rollups.update(db, rollups.MACHINE, ticks, newest)
+        rollups.forget(db, rollups.MACHINE, newest, ticks[-1])
         for index in self._gpus:  # also of one that is lost: its last bucket becomes full now
             rollups.update(db, rollups.GPU, ticks, newest, index)
+            rollups.forget(db, rollups.GPU, newest, ticks[-1], index)
         latest = json.dumps(dataclasses.asdict(samples[-1]))
         db.execute("INSERT OR REPLACE INTO meta VALUES ('machine', ?)", (latest,))
 
