@@ -53,6 +53,19 @@ class DialogBox(Widget):
 class Dialog(ModalScreen[Result], Generic[Result]):
     """Base of the dialogs: says its size and heading, and draws its inside."""
 
+    # Here and not in batchtui.tcss, which is read before the first frame.
+    DEFAULT_CSS = """
+    Dialog {
+        align: center middle;
+        background: $background 60%;
+    }
+    Dialog > #box {
+        width: 60;
+        max-width: 100%;
+        height: auto;
+        max-height: 100%;
+    }
+    """
     AUTO_FOCUS = ""
     heading = ""
     extent = Size(58, 9)

@@ -1,0 +1,199 @@
+"""The commands: what each is for, what it takes, and the function that does it.
+
+A command's own module is imported when it is called.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Command(NamedTuple):
+    """One command of the command line."""
+
+    summary: str
+    arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace, Path], int]
+
+
+def _add_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", type=Path, metavar="CONFIG", help="a YAML file")
+    parser.add_argument(
+        "--batch-size", metavar="N", help="short for --set dataloaders.batch_size=N"
+    )
+    _add_set(parser)
+    choice = parser.add_mutually_exclusive_group()
+    choice.add_argument(
+        "--resume",
+        action="store_true",
+        default=None,
+        help="go on from the last checkpoint of this configuration, without asking",
+    )
+    choice.add_argument(
+        "--fresh", action="store_false", dest="resume", help="train from the beginning"
+    )
+
+
+def _add_set(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="set a key; repeatable"
+    )
+
+
+def _add_screen(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--plain", action="store_true", help="one line an interval, no escape codes"
+    )
+    parser.add_argument(
+        "--refresh",
+        type=_interval,
+        default=None,
+        metavar="SECONDS",
+        help="time between two updates",
+    )
+
+
+def _interval(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.1 <= value <= 3600:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 0.1 to 3600")
+    return value
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN")
+
+
+def _add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _overrides(options: argparse.Namespace) -> list[tuple[str, str]]:
+    """Return what the command line sets, as (option, key.path=value); --batch-size wins."""
+    overrides = [("--set", assignment) for assignment in options.set]
+    if options.batch_size is not None:
+        overrides.append(("--batch-size", f"dataloaders.batch_size={options.batch_size}"))
+    return overrides
+
+
+def _watch_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_config(parser)
+    _add_screen(parser)
+
+
+def _watch(options: argparse.Namespace, root: Path) -> int:
+    from batchtui.commands import watch
+
+    return watch.watch(
+        options.config,
+        root,
+        _overrides(options),
+        resume=options.resume,
+        plain=options.plain,
+        refresh=options.refresh,
+    )
+
+
+def _start_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_config(parser)
+    _add_json(parser)
+
+
+def _start(options: argparse.Namespace, root: Path) -> int:
+    from batchtui.commands import start
+
+    return start.start(
+        options.config, root, _overrides(options), resume=options.resume, as_json=options.json
+    )
+
+
+def _attach_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", nargs="?", default="last", metavar="RUN")
+    _add_screen(parser)
+
+
+def _attach(options: argparse.Namespace, root: Path) -> int:
+    from batchtui.commands import watch
+
+    return watch.attach(options.run, root, plain=options.plain, refresh=options.refresh)
+
+
+def _runs(options: argparse.Namespace, root: Path) -> int:
+    from batchtui.commands import look
+
+    return look.runs(root, as_json=options.json)
+
+
+def _show_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_run(parser)
+    _add_json(parser)
+
+
+def _show(options: argparse.Namespace, root: Path) -> int:
+    from batchtui.commands import look
+
+    return look.show(options.run, root, as_json=options.json)
+
+
+def _stop_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_run(parser)
+    parser.add_argument("--now", action="store_true", help="do not wait for a checkpoint: kill it")
+
+
+def _stop(options: argparse.Namespace, root: Path) -> int:
+    from batchtui.commands import stop
+
+    return stop.stop(options.run, root, now=options.now)
+
+
+def _forecast_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", type=Path, metavar="CONFIG", help="a YAML file")
+    parser.add_argument("-b", dest="batch_sizes", metavar="N,N,…", help="the batch sizes")
+    parser.add_argument("--device", metavar="DEVICE", help="cuda, cuda:N or cpu")
+    parser.add_argument("--capacity", metavar="SIZE", help="of a device elsewhere, such as 24GiB")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="a chart, .svg or .png")
+    _add_set(parser)
+    _add_json(parser)
+
+
+def _forecast(options: argparse.Namespace, root: Path) -> int:
+    from batchtui.commands import forecast
+
+    return forecast.forecast(
+        options.config,
+        root,
+        [("--set", assignment) for assignment in options.set],
+        batch_sizes=options.batch_sizes,
+        device=options.device,
+        capacity=options.capacity,
+        as_json=options.json,
+        output=options.output,
+    )
+
+
+def _doctor(options: argparse.Namespace, root: Path) -> int:
+    from batchtui.commands import doctor
+
+    return doctor.doctor(root, as_json=options.json)
+
+
+WATCH = Command("Start a run of a configuration and show it.", _watch_arguments, _watch)
+COMMANDS = {
+    "start": Command("start a run in the background and print its name", _start_arguments, _start),
+    "attach": Command(
+        "show a run, alive or ended (default: the newest)", _attach_arguments, _attach
+    ),
+    "runs": Command("list the runs", _add_json, _runs),
+    "show": Command("tell all that is known of one run", _show_arguments, _show),
+    "stop": Command("write a checkpoint and stop a run", _stop_arguments, _stop),
+    "forecast": Command(
+        "tell what memory batch sizes that have not run will need", _forecast_arguments, _forecast
+    ),
+    "doctor": Command("tell what this machine offers and what is in the way", _add_json, _doctor),
+}
