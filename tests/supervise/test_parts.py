@@ -236,3 +236,17 @@ def test_the_worker_s_environment(run: RunDirectory) -> None:
     assert "TORCHELASTIC_ERROR_FILE" not in values
     several = worker.environment(spec, Config(launch=Launch(processes=2)), run)
     assert several["TORCHELASTIC_ERROR_FILE"].startswith(str(run.path))
+
+
+def test_threads_that_wait_sleep_soon_unless_the_user_says_how(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Spinning threads and another busy process on the same cores make steps much longer."""
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.delenv(name, raising=False)
+    spec = run.read_launch()
+    assert int(worker.environment(spec, Config(), run)["GOMP_SPINCOUNT"]) < 100_000
+    own = Config(launch=Launch(env={"GOMP_SPINCOUNT": "7"}))
+    assert worker.environment(spec, own, run)["GOMP_SPINCOUNT"] == "7"
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    assert "GOMP_SPINCOUNT" not in worker.environment(spec, Config(), run)
