@@ -44,7 +44,7 @@ Bare().run()
 """
 # Beside the program's own start nothing may run; the screen has settled after this.
 _SETTLE_S = 6.0
-_FIRST_FRAME_ROUNDS = 7
+_FIRST_FRAME_ROUNDS = 15
 # A start that writes nothing for this long is over; the screen looks again a second later.
 _PAUSE_S = 0.5
 
