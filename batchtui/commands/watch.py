@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +18,9 @@ from batchtui.runs.reader import RunReader
 from batchtui.supervise.lock import is_held
 
 if TYPE_CHECKING:
+    from batchtui.commands.outlook import RunProspects
     from batchtui.commands.start import Overrides
+    from batchtui.forecast.prospect import Prospect
 
 _EXIT_CODES = {Status.FAILED: 1, Status.LOST: 1, Status.OUT_OF_MEMORY: 3}
 _SCREEN_REFRESH_S = 1.0
@@ -68,7 +70,13 @@ def _show(run: RunDirectory, root: Path, *, plain: bool, refresh: float | None) 
 
         return request_stop(run, now=now)
 
-    code = run_app(run, root=root, refresh=refresh or _SCREEN_REFRESH_S, stop=stop)
+    code = run_app(
+        run,
+        root=root,
+        refresh=refresh or _SCREEN_REFRESH_S,
+        stop=stop,
+        prospect=_when_asked(run, root),
+    )
     summary = RunReader(run).summary()
     if Status(summary.status).alive:
         print(
@@ -79,6 +87,21 @@ def _show(run: RunDirectory, root: Path, *, plain: bool, refresh: float | None) 
         cause = f": {summary.cause}" if summary.cause else ""
         print(f"{run.name} {summary.status}{cause}")
     return code
+
+
+def _when_asked(run: RunDirectory, root: Path) -> Callable[[], Prospect]:
+    """Return a function that gives the run's prospect; its modules are loaded at the first call."""
+    prospects: RunProspects | None = None
+
+    def prospect() -> Prospect:
+        nonlocal prospects
+        if prospects is None:
+            from batchtui.commands.outlook import RunProspects
+
+            prospects = RunProspects(run, root)
+        return prospects()
+
+    return prospect
 
 
 @contextmanager

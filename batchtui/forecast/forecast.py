@@ -113,7 +113,7 @@ class Forecaster:
         )
 
     def largest_safe(self, highest: int = 1 << 20) -> int | None:
-        """Return the largest batch size whose verdict is "fits"; None: not even one."""
+        """Return the largest batch size up to `highest` whose verdict is "fits"; None: not one."""
         if self.available is None:
             return None
 
@@ -126,6 +126,7 @@ class Forecaster:
         good, bad = 0, 1
         while bad <= highest and fits(bad):
             good, bad = bad, bad * 2
+        bad = min(bad, highest + 1)
         while bad - good > 1:
             middle = (good + bad) // 2
             good, bad = (middle, bad) if fits(middle) else (good, middle)

@@ -72,6 +72,14 @@ class Prospect:
             for trace in (*traces, None)
         ]
 
+    @property
+    def around(self) -> int | None:
+        """Bytes of the capacity that are not for the step; None: the capacity is unknown."""
+        available = self._forecasters[0].available
+        if self.capacity is None or available is None:
+            return None
+        return self.capacity - available
+
     def row(self, batch_size: int, *, seconds: float | None = None) -> Forecast:
         """Forecast one batch size, refining for at most `seconds`.
 
@@ -82,13 +90,16 @@ class Prospect:
         row.assumptions.extend(self.notes)
         return row
 
-    def largest_safe(self) -> int | None:
-        """Return the largest batch size that fits; None: unknown, or not even one."""
+    def largest_safe(self, highest: int | None = None) -> int | None:
+        """Return the largest batch size that fits; None: unknown, or not even one.
+
+        `highest` is the largest that makes sense, such as the size of the training split.
+        """
         forecaster = self._forecasters[0]
         trace = forecaster.trace
         if trace is not None and trace.batch_sizes[0] == trace.batch_sizes[1]:
             return None  # traces of single sizes do not tell about those between
-        return forecaster.largest_safe()
+        return forecaster.largest_safe() if highest is None else forecaster.largest_safe(highest)
 
     def _forecaster(self, batch_size: int) -> Forecaster:
         for forecaster in self._forecasters:

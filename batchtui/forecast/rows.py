@@ -33,7 +33,8 @@ class Context:
         if device == "cpu" and self.overhead is None:
             lines.append(f"{CPU_PROCESS // MIB} MiB go to the process before its first step")
         if self.others:
-            lines.append(f"{self.others // MIB} MiB of the device belong to other processes")
+            whose = "limit" if device == "cpu" else "device"
+            lines.append(f"{self.others // MIB} MiB of the {whose} belong to other processes")
         if self.loaders:
             lines.append(f"{self.loaders // MIB} MiB of the limit go to the data loaders")
         return lines

@@ -7,7 +7,7 @@ import gc
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
@@ -23,6 +23,7 @@ from batchtui.tui import palette
 from batchtui.tui.colourless import Colourless
 from batchtui.tui.driver.cells import CellDriver
 from batchtui.tui.feed import Feed, ViewSource
+from batchtui.tui.outlook import Oracle, Outlook, Sizes
 from batchtui.tui.palette import Palette
 from batchtui.tui.screens.commands import main_commands
 from batchtui.tui.screens.main import MainScreen
@@ -30,6 +31,9 @@ from batchtui.tui.session import run_screen
 from batchtui.tui.source import RunSource
 from batchtui.tui.view import View
 from batchtui.tui.widgets.glyphs import terminal_is_ascii
+
+if TYPE_CHECKING:
+    from batchtui.forecast.prospect import Prospect
 
 _START_S = 2.0
 _FIRST_LOOK_S = 0.25  # a disk that takes longer gets an empty screen first
@@ -78,16 +82,27 @@ class BatchtuiApp(App[int]):
             super().__init__()
             self.reason = reason
 
+    class Foreseen(Message):
+        """Batch sizes have been forecast."""
+
+        def __init__(self, sizes: Sizes, outlook: Outlook) -> None:
+            super().__init__()
+            self.sizes, self.outlook = sizes, outlook
+
     def __init__(
         self,
         source: ViewSource,
         stop: Callable[[bool], str],
         *,
+        prospect: Callable[[], Prospect] | None = None,
         refresh: float = 1.0,
         colour: bool | None = None,
         ascii_only: bool | None = None,
     ) -> None:
-        """Take a source of views, a way to stop the run, and seconds between looks."""
+        """Take a source of views, a way to stop the run, and seconds between looks.
+
+        `prospect` returns what forecasts are made of; it runs in a thread and may take its time.
+        """
         # TEXTUAL_DRIVER names one where the screen is served to a browser; tests have their own.
         super().__init__(driver_class=None if "TEXTUAL_DRIVER" in os.environ else CellDriver)
         self.animation_level = "none"
@@ -99,7 +114,15 @@ class BatchtuiApp(App[int]):
         self._running_loop: asyncio.AbstractEventLoop | None = None
         self._stop = stop
         self._every = max(0.1, refresh)
-        self._main = MainScreen(Palette(self.colour), self.ascii_only, self.ask_to_stop)
+        self._oracle = prospect and Oracle(
+            prospect, lambda sizes, outlook: self._tell(self.Foreseen(sizes, outlook))
+        )
+        self._main = MainScreen(
+            Palette(self.colour),
+            self.ascii_only,
+            self.ask_to_stop,
+            self._oracle.ask if self._oracle else None,
+        )
         self._feed = Feed(
             source,
             lambda view: self._tell(self.Seen(view)),
@@ -130,9 +153,14 @@ class BatchtuiApp(App[int]):
 
     def on_unmount(self) -> None:
         self._feed.stop()
+        if self._oracle:
+            self._oracle.stop()
 
     def on_batchtui_app_seen(self, message: Seen) -> None:
         self._main.show(message.view)
+
+    def on_batchtui_app_foreseen(self, message: Foreseen) -> None:
+        self._main.foresee(message.sizes, message.outlook)
 
     def on_batchtui_app_unread(self, message: Unread) -> None:
         self._main.complain(message.reason)
@@ -205,6 +233,8 @@ def run_app(
     root: Path,
     refresh: float = 1.0,
     stop: Callable[[bool], str],
+    prospect: Callable[[], Prospect],
 ) -> int:
     """Show a run until the user leaves; return the exit code."""
-    return run_screen(BatchtuiApp(RunSource(run), stop, refresh=refresh), crash_folder=run.path)
+    app = BatchtuiApp(RunSource(run), stop, prospect=prospect, refresh=refresh)
+    return run_screen(app, crash_folder=run.path)

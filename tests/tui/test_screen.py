@@ -107,8 +107,8 @@ async def test_a_training_run_is_told_at_one_look() -> None:
                    "worker 6.2 cores", "Memory · no GPU", "no NVIDIA driver", "7.4 GiB used",
                    "limit 15.2 GiB", "cgroup /user.slice", "p50 139", "p95 167", " now",
                    "460 samples/s", "fwd 31%", "bwd 52%", "loss 0.4", "s²   0.1", "V 0.00", "R ",
-                   "accuracy 97.2%", "best 97.2% in epoch 12", "headroom    7.8 GiB",
-                   "loss noise  ± 0.0", "steps/epoch 150")  # fmt: skip
+                   "accuracy 97.2%", "best 97.2% in epoch 12", "headroom     7.8 GiB",
+                   "loss noise   ± 0.0", "steps/epoch  150")  # fmt: skip
 
 
 async def test_one_gpu() -> None:
@@ -342,9 +342,9 @@ async def test_slash_filters_the_log() -> None:
 async def test_plus_and_minus_choose_the_next_batch_size() -> None:
     async with running(facts(600, sample=GPU)) as (app, pilot):
         await pilot.press("plus")
-        assert has(app, "64 → 128", "→ forecast n/a at batch 128", "→ forecast · memory: none yet")
+        assert has(app, "64 → 128", "→ forecast n/a at batch 128", "peak memory  4.4 GiB → n/a")
         await pilot.press("equals_sign")
-        assert has(app, "64 → 256", "steps/epoch 150 → 38")
+        assert has(app, "64 → 256", "steps/epoch  150 → 38")
         await pilot.press("minus", "minus", "minus")
         assert has(app, "64 → 32")
         await pilot.press("escape")

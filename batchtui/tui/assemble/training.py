@@ -160,6 +160,7 @@ def batch_view(facts: Facts, status: Status, memory: MemoryView) -> BatchView:
         variance=variance.value,
         variance_reason=variance.reason,
         headroom=headroom(memory, facts.meta),
+        peak=facts.summary.peak_bytes,
         samples_per_s=facts.summary.samples_per_s,
         alive=status.alive,
     )

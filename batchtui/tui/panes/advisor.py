@@ -6,10 +6,13 @@ from batchtui import units
 from batchtui.advise.choice import steps_per_epoch
 from batchtui.advise.noise import batch_mean_deviation
 from batchtui.tui.view import BatchView, View
+from batchtui.tui.widgets import glyphs
 from batchtui.tui.widgets.canvas import Canvas
-from batchtui.tui.widgets.pane import Pane
+from batchtui.tui.widgets.pane import VERDICT_LOOKS, Pane
 
-_LABEL = 12  # cells
+_LABEL, _SHORT_LABEL = 13, 6  # cells
+_SHORT = {"peak memory": "peak", "headroom": "room", "loss noise": "noise", "samples/s": "smp/s",
+          "steps/epoch": "steps", "largest safe": "safe"}  # fmt: skip
 
 
 class AdvisorPane(Pane):
@@ -18,53 +21,103 @@ class AdvisorPane(Pane):
     title = "Advisor"
 
     def note(self, view: View) -> tuple[str, str]:
-        chosen = self.choice is not None and self.choice != view.batch.size
-        return ("→ forecast · memory: none yet", "dim") if chosen else ("", "dim")
+        outlook = self.outlook
+        if outlook is None:
+            return "", "dim"
+        if outlook.reason is not None:
+            return f"forecast: {glyphs.clip(outlook.reason, max(0, self.size.width - 18))}", "dim"
+        verdict, look = self._verdict(view)
+        return f"forecast · {verdict}", look
+
+    def _verdict(self, view: View) -> tuple[str, str]:
+        """Return what the forecast comes to, in words and a look."""
+        outlook = self.outlook
+        forecast = outlook and (outlook.next if self._chosen(view) else outlook.now)
+        if not forecast:
+            return "…" if outlook is not None else "batch size", "dim"
+        if forecast.capacity_bytes is None:
+            return f"limit {units.MISSING}", "dim"
+        return forecast.verdict, VERDICT_LOOKS[forecast.verdict]
 
     def draw(self, canvas: Canvas, view: View) -> None:
-        batch = view.batch
-        chosen = self.choice if self.choice != batch.size else None
+        batch, chosen = view.batch, self._chosen(view)
         x = canvas.put(0, 0, units.count(batch.size), "strong")
         if chosen is not None:
             x = canvas.put(x, 0, " → ", "dim")
-            x = canvas.put(x, 0, units.count(chosen), "next")
-        canvas.put(x + 2, 0, "batch size", "label")
+            x = canvas.put(x, 0, units.count(chosen), self._next_look())
+        if canvas.height < 5:  # no frame below to say it on
+            canvas.put(x + 2, 0, *self._verdict(view))
+        else:
+            canvas.put(x + 2, 0, "batch size", "label")
         rows = self._rows(batch, chosen)
         keys = canvas.height >= 4 and canvas.height - 2 >= len(rows)
         for y, (label, now, then) in enumerate(rows[: canvas.height - 1 - keys], start=1):
-            canvas.put(0, y, label, "label", end=_LABEL)
-            x = canvas.put(_LABEL, y, now, "dim" if now.startswith(units.MISSING) else "text")
-            if then:
-                x = canvas.put(x, y, " → ", "dim")
-                canvas.put(x, y, then, "dim" if then.startswith(units.MISSING) else "next")
+            short = canvas.width < 30
+            x = _SHORT_LABEL if short else _LABEL
+            if short and then and then[0].endswith(" GiB"):
+                now = now.removesuffix(" GiB")
+            canvas.put(0, y, _SHORT[label] if short else label, "label", end=x)
+            x = canvas.put(x, y, now, "dim" if now.startswith(units.MISSING) else "text")
+            for text in then:
+                if x + glyphs.width(text) <= canvas.width:
+                    missing = units.MISSING in text or text.startswith("  ")
+                    x = canvas.put(x, y, text, "dim" if missing else self._next_look())
         if keys:
-            self._keys(canvas, canvas.height - 1)
+            self._keys(canvas, canvas.height - 1, chosen is not None)
 
-    def _rows(self, batch: BatchView, chosen: int | None) -> list[tuple[str, str, str]]:
-        """Return (label, now, forecast at the chosen size)."""
-        missing = units.MISSING if chosen is not None else ""
-        rows = [("headroom", units.gib(batch.headroom), missing)]
+    def _chosen(self, view: View) -> int | None:
+        return self.choice if self.choice != view.batch.size else None
+
+    def _next_look(self) -> str:
+        return "bad" if self.outlook is not None and self.outlook.unfit else "next"
+
+    def _rows(self, batch: BatchView, chosen: int | None) -> list[tuple[str, str, list[str]]]:
+        """Return (label, measured now, what is forecast, as many of its parts as there is room)."""
+        rows = [self._peak(batch, chosen), self._room(batch, chosen)]
         if batch.variance is None:
-            rows.append(("loss noise", f"{units.MISSING} ({batch.variance_reason})", ""))
+            reason = (batch.variance_reason or "").removeprefix("not enough data: ")
+            rows.append(("loss noise", f"{units.MISSING} ({reason})", []))
         else:
             now, then = (
                 units.number(batch_mean_deviation(batch.variance, size, batch.train_samples), 2)
                 for size in (batch.size, chosen)
             )
-            rows.append(("loss noise", f"± {now}", then if chosen is not None else ""))
-        rows.append(("samples/s", units.count(batch.samples_per_s), missing))
+            rows.append(("loss noise", f"± {now}", _arrow(then, chosen)))
+        now = units.count(batch.samples_per_s)
+        rows.append(("samples/s", now, _arrow(units.MISSING, chosen)))
         each = batch.global_size
         if each and batch.size and batch.train_samples:
+            larger = each // batch.size * chosen if chosen is not None else None
+            then = units.count(steps_per_epoch(batch.train_samples, larger))
             now = units.count(steps_per_epoch(batch.train_samples, each))
-            then = ""
-            if chosen is not None:
-                larger = each // batch.size * chosen
-                then = units.count(steps_per_epoch(batch.train_samples, larger))
-            rows.append(("steps/epoch", now, then))
+            rows.append(("steps/epoch", now, _arrow(then, chosen)))
+        if self.outlook is not None and self.outlook.largest is not None:
+            rows.append(("largest safe", f"{units.count(self.outlook.largest)}", ["  forecast"]))
         return rows
 
-    def _keys(self, canvas: Canvas, y: int) -> None:
+    def _peak(self, batch: BatchView, chosen: int | None) -> tuple[str, str, list[str]]:
+        outlook = self.outlook
+        forecast = outlook and (outlook.now if chosen is None else outlook.next)
+        if forecast is None:
+            return "peak memory", units.gib(batch.peak), _arrow(units.MISSING, chosen)
+        interval = f"  {units.gib(forecast.low_bytes)} – {units.gib(forecast.high_bytes)}"
+        peak = units.gib(forecast.peak_bytes)
+        then = f"  forecast {peak}" if chosen is None else f" → {peak}"
+        return "peak memory", units.gib(batch.peak), [then, interval]
+
+    def _room(self, batch: BatchView, chosen: int | None) -> tuple[str, str, list[str]]:
+        outlook = self.outlook
+        left = outlook.room(outlook.next) if outlook is not None and outlook.next else None
+        then = units.MISSING if left is None else units.gib(left) if left > 0 else "none"
+        return "headroom", units.gib(batch.headroom), _arrow(then, chosen)
+
+    def _keys(self, canvas: Canvas, y: int, chosen: bool) -> None:
         x = 0
-        for key, what in (("+ −", "next size"), ("b", "type it")):
+        keys = (("+ −", "next size"), ("b", "type it"))
+        for key, what in keys:
             x = canvas.put(x, y, key, "key") + 1
             x = canvas.put(x, y, what, "dim") + 3
+
+
+def _arrow(then: str, chosen: int | None) -> list[str]:
+    return [] if chosen is None else [f" → {then}"]

@@ -45,8 +45,8 @@ class HeaderPane(Pane, can_focus=False):
         x = canvas.put(1, 0, "◆ ", "brand")
         if width >= 100:
             x = canvas.put(x, 0, "batchtui ", "brand")
-        # The name gives way to the status, the numbers at the right and the epoch.
-        room = width - x - glyphs.width(view.word) - 31
+        # The name gives way to the status, the numbers at the right, epoch and batch size.
+        room = width - x - glyphs.width(view.word) - 43
         x = canvas.put(x, 0, glyphs.clip(view.run, max(8, min(32, room))), "strong") + 2
         glyph, look = STATES[view.status]
         x = canvas.put(x, 0, f"{glyph} {view.word}", look) + 2
@@ -93,7 +93,8 @@ class HeaderPane(Pane, can_focus=False):
         brief = [*(("", value, rest) for _, value, rest in epoch), *full[len(epoch) :]]
         short = [*brief[:-2], ("step ", units.short_count(progress.step), ""), batch]
         room = end - x
-        words = next((words for words in (full, brief, short) if _length(words) <= room), short)
+        choices = (full, brief, short, [*short[:-2], batch], [batch])
+        words = next((words for words in choices if _length(words) <= room), [])
         for label, value, rest in words:
             if x + len(label) + len(value) + len(rest) > end:
                 continue

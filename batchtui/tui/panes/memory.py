@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from batchtui import units
 from batchtui.tui.panes.gpus import draw_gpus
-from batchtui.tui.view import MemoryView, Part, View
-from batchtui.tui.widgets import glyphs
-from batchtui.tui.widgets.bars import ROLE_LOOKS, draw_history, draw_parts, shade
+from batchtui.tui.view import MemoryView, View
+from batchtui.tui.widgets.bars import draw_history, draw_parts
 from batchtui.tui.widgets.canvas import Canvas
+from batchtui.tui.widgets.legend import draw_facts, draw_legend
 from batchtui.tui.widgets.pane import LEVEL_LOOKS, Pane
 
 
@@ -36,9 +36,9 @@ class MemoryPane(Pane):
             return
         thick = 2 if canvas.height >= 9 else 1
         y = 1 + self._stack(canvas, memory, 1, thick, marked=canvas.height >= 4)
-        y += self._legend(canvas, memory, y, canvas.height - y)
+        y += draw_legend(canvas, memory.parts, y, canvas.height - y)
         if canvas.height - y >= 3 and memory.facts:
-            self._facts(canvas, memory, y)
+            draw_facts(canvas, memory.facts, y)
             y += 1
         if canvas.height - y >= 2:
             draw_history(canvas, 0, y, canvas.width, canvas.height - y, memory.history)
@@ -47,14 +47,37 @@ class MemoryPane(Pane):
         memory = view.memory
         look = LEVEL_LOOKS.get(memory.level or "", "strong")
         x = canvas.put(0, 0, f"{units.gib(memory.used):>8} used", look)
-        if memory.used is not None and memory.total:
-            x = canvas.put(x, 0, f" {units.percent(memory.used / memory.total):>4}", "label")
+        choices = self._next(view)
+        least = min(map(len, choices), default=0)
         total = f"of {units.gib(memory.total)}" if memory.total else ""
-        end = canvas.right(canvas.width, 0, total, "label") - 1
-        if self.choice is not None and self.choice != view.batch.size:
+        end = canvas.width
+        if x + 1 + least + 1 + len(total) < end:
+            end = canvas.right(end, 0, total, "label") - 1
+        share = memory.used / memory.total if memory.used is not None and memory.total else None
+        if share is not None and x + 6 + least < end:
+            x = canvas.put(x, 0, f" {units.percent(share):>4}", "label")
+        if choices:
+            text = next((words for words in choices if x + 1 + len(words) <= end), choices[-1])
+            unfit = self.outlook is not None and self.outlook.unfit
+            canvas.put(x + 1, 0, text, "bad" if unfit else "next", end=end)
+
+    def _next(self, view: View) -> list[str]:
+        """Say what will be in use at the next batch size: in many words, or in fewer."""
+        if self.choice is None or self.choice == view.batch.size:
+            return []
+        at = f"at batch {units.count(self.choice)}"
+        to_come = self._to_come()
+        if to_come is None:
             text = f"→ forecast {units.MISSING}"
-            longer = f"{text} at batch {units.count(self.choice)}"
-            canvas.put(x + 1, 0, longer if x + 1 + len(longer) < end else text, "next", end=end)
+            return [f"{text} {at}", text]
+        text = f"→ {units.gib(to_come)}"
+        return [f"{text} {at}, forecast", f"{text} {at}", text]
+
+    def _to_come(self) -> int | None:
+        outlook = self.outlook
+        if outlook is None or outlook.next is None:
+            return None
+        return outlook.next.peak_bytes + (outlook.around or 0)
 
     def _stack(self, canvas: Canvas, memory: MemoryView, y: int, thick: int, marked: bool) -> int:
         """Draw the bar, and under it the limit; return the rows taken."""
@@ -63,6 +86,7 @@ class MemoryPane(Pane):
         filled = draw_parts(canvas, 0, y, canvas.width, thick, used, total)
         for row in range(thick):
             canvas.put(filled, y + row, "·" * (canvas.width - filled), "faint")
+        self._hatch(canvas, memory, y, thick, total)
         if not memory.limit or not memory.total or memory.limit >= memory.total:
             return thick
         x = min(canvas.width - 1, round(memory.limit / memory.total * canvas.width))
@@ -75,38 +99,16 @@ class MemoryPane(Pane):
             canvas.put(canvas.right(x, y + thick, label, "red") + len(label), y + thick, "▲", "red")
         return thick + 1
 
-    def _legend(self, canvas: Canvas, memory: MemoryView, y: int, room: int) -> int:
-        columns = 2 if canvas.width >= 40 else 1
-        if len(memory.parts) == 3 and canvas.width >= 66:
-            columns = 3
-        width = canvas.width // columns
-        rows = min(room, 2 if canvas.height < 12 else 3, -(-len(memory.parts) // columns))
-        # Where not all fit, the smallest goes: the bar still shows it.
-        parts = list(memory.parts)
-        while len(parts) > max(0, rows) * columns:
-            parts.remove(min(parts, key=lambda part: (part.role != "free", part.value)))
-        for index, part in enumerate(parts):
-            self._entry(canvas, part, index % columns * width, y + index // columns, width)
-        return max(0, rows)
-
-    def _entry(self, canvas: Canvas, part: Part, x: int, y: int, width: int) -> None:
-        if part.role == "free":
-            canvas.put(x, y, "·", "dim")
-        else:
-            canvas.put(x, y, "■" if canvas.colour else shade(canvas, part.role),
-                       ROLE_LOOKS[part.role])  # fmt: skip
-        shares = width >= 27
-        canvas.put(x + 2, y, part.label, "label", end=x + width - 9)
-        at = x + min(24, width - (6 if shares else 2))
-        size = part.value if part.shown is None else part.shown
-        canvas.right(at, y, units.gib(size), "text")
-        if shares:
-            canvas.right(at + 5, y, f"{units.percent(part.share):>5}", "dim")
-
-    def _facts(self, canvas: Canvas, memory: MemoryView, y: int) -> None:
-        x = 0
-        for label, value in memory.facts:
-            if x + glyphs.width(label) + glyphs.width(value) + 1 > canvas.width:
-                break
-            x = canvas.put(x, y, label + " ", "dim")
-            x = canvas.put(x, y, value, "text") + 3
+    def _hatch(self, canvas: Canvas, memory: MemoryView, y: int, thick: int, total: int) -> None:
+        """Hatch what the next batch size takes beyond what is used now, or mark where it ends."""
+        to_come = self._to_come()
+        if to_come is None or self.outlook is None:
+            return
+        look = "red" if self.outlook.unfit else "orange"
+        begin = round(min(1.0, (memory.used or 0) / total) * canvas.width)
+        end = round(min(1.0, to_come / total) * canvas.width)
+        for row in range(thick):
+            if end > begin:
+                canvas.put(begin, y + row, "▒" * (end - begin), look)
+            else:
+                canvas.put(max(0, end - 1), y + row, "▏", look)

@@ -12,11 +12,10 @@ from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container
-from textual.screen import Screen
 
-from batchtui.advise.choice import stepped
 from batchtui.records import Status
 from batchtui.text import clean
+from batchtui.tui.outlook import Sizes
 from batchtui.tui.palette import Palette
 from batchtui.tui.panes.advisor import AdvisorPane
 from batchtui.tui.panes.cpu import CpuPane
@@ -28,6 +27,7 @@ from batchtui.tui.panes.loss import LossPane
 from batchtui.tui.panes.memory import MemoryPane
 from batchtui.tui.panes.small import SmallPane
 from batchtui.tui.panes.steps import StepsPane
+from batchtui.tui.screens.choosing import ChoosingScreen
 from batchtui.tui.screens.layout import fit, zoom
 from batchtui.tui.view import View
 from batchtui.tui.widgets.pane import RISE, Pane
@@ -35,7 +35,7 @@ from batchtui.tui.widgets.pane import RISE, Pane
 PANES = ("cpu", "memory", "steps", "loss", "log", "advisor")
 
 
-class MainScreen(Screen[None]):
+class MainScreen(ChoosingScreen):
     """Six panes between a header and a footer."""
 
     AUTO_FOCUS = "#log"
@@ -45,25 +45,25 @@ class MainScreen(Screen[None]):
         Binding("question_mark", "help", "Help", priority=True),
         Binding("q", "leave", "Quit: detach or stop", priority=True),
         Binding("slash", "filter", "Filter the log", priority=True),
-        Binding("b", "type_batch", "Type the next batch size", priority=True),
         Binding("z", "zoom", "Zoom the focused pane"),
         Binding("space", "pause", "Pause the view"),
         Binding("escape", "back", "Back", show=False),
-        Binding("plus,equals_sign", "choose(1)", "Larger next batch size"),
-        Binding("minus", "choose(-1)", "Smaller next batch size"),
         *(
             Binding(str(number), f"focus_pane('{name}')", f"Focus {name}", show=False)
             for number, name in enumerate(PANES, start=1)
         ),
     ]
 
-    def __init__(self, palette: Palette, ascii_only: bool, stop: Callable[[], None]) -> None:
-        super().__init__()
-        self._look = (palette, ascii_only)
+    def __init__(
+        self,
+        palette: Palette,
+        ascii_only: bool,
+        stop: Callable[[], None],
+        ask: Callable[[Sizes], None] | None = None,
+    ) -> None:
+        super().__init__(palette, ascii_only, ask)
         self._stop = stop
-        self._view: View | None = None
         self._newest: View | None = None
-        self._choice: int | None = None
         self._paused = False
         self._level: str | None = None
 
@@ -107,6 +107,8 @@ class MainScreen(Screen[None]):
             self._ring(self._newest)
             if self._newest is not self._view:
                 self._hand_out(self._newest)
+            else:
+                self._look_ahead()
 
     def _ring(self, view: View) -> None:
         """Ring the bell where memory has become scarcer."""
@@ -129,6 +131,7 @@ class MainScreen(Screen[None]):
         self._begin(view)
         for pane in self.query(Pane):
             pane.view = view
+        self._look_ahead()
 
     def on_resize(self, event: events.Resize) -> None:
         fit(self, event.size)
@@ -180,28 +183,6 @@ class MainScreen(Screen[None]):
     def action_filter(self) -> None:
         """Type what log lines must have."""
         self.query_one(FilterLine).open()
-
-    def action_choose(self, direction: int) -> None:
-        """Double or halve the next batch size."""
-        if self._view is not None and self._view.batch.size is not None:
-            now = self._choice if self._choice is not None else self._view.batch.size
-            self._choose(stepped(now, direction, self._view.batch.train_samples))
-
-    def action_type_batch(self) -> None:
-        """Type the next batch size."""
-        if self._view is not None and self._view.batch.size is not None:
-            from batchtui.tui.screens.batch import BatchDialog
-
-            start = self._choice or self._view.batch.size
-            dialog = BatchDialog(*self._look, start, self._view.batch.train_samples)
-            self.app.push_screen(dialog, lambda size: self._choose(size or self._choice))
-
-    def _choose(self, size: int | None) -> None:
-        if self._view is not None and size == self._view.batch.size:
-            size = None
-        self._choice = size
-        for pane in self.query(Pane):
-            pane.choice = size
 
     def action_leave(self) -> None:
         """Ask whether to detach or to stop; with nothing alive, leave at once."""

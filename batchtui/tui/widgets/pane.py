@@ -7,6 +7,7 @@ from textual.reactive import reactive
 from textual.strip import Strip
 from textual.widget import Widget
 
+from batchtui.tui.outlook import Outlook
 from batchtui.tui.palette import BACKGROUND, Palette
 from batchtui.tui.view import View
 from batchtui.tui.widgets.canvas import Canvas
@@ -14,6 +15,7 @@ from batchtui.tui.widgets.canvas import Canvas
 RISE = (None, "warning", "critical")
 LEVEL_LOOKS = {"warning": "warn", "critical": "bad"}
 LEVEL_GLYPHS = {"warning": "▲", "critical": "!!"}
+VERDICT_LOOKS = {"fits": "good", "tight": "warn", "will not fit": "bad"}
 
 
 class Pane(Widget, can_focus=True):
@@ -21,6 +23,7 @@ class Pane(Widget, can_focus=True):
 
     view: reactive[View | None] = reactive(None, repaint=False)
     choice: reactive[int | None] = reactive(None, repaint=False)  # the next batch size
+    outlook: reactive[Outlook | None] = reactive(None, repaint=False)  # its forecast
 
     framed = True
     ground = BACKGROUND
@@ -57,6 +60,9 @@ class Pane(Widget, can_focus=True):
         self.redraw()
 
     def watch_choice(self) -> None:
+        self.redraw()
+
+    def watch_outlook(self) -> None:
         self.redraw()
 
     def watch_has_focus(self, _focused: bool) -> None:
