@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +12,7 @@ from torch.utils.data import default_collate
 
 from batchtui.errors import BatchtuiError
 from batchtui.forecast.trace import TraceError, one_line
-
-_SAMPLES = 16  # looked at for the longest
-_LOOK_SECONDS = 2.0
+from batchtui.train import data
 
 
 @dataclass(frozen=True)
@@ -37,7 +34,13 @@ class BatchForm:
             TraceError: the samples cannot be put together.
         """
         try:
-            sample = _longest(dataset, notes)
+            longest = data.longest(dataset)
+            if longest.differ:
+                notes.append(
+                    f"samples differ in size: a batch of the longest of {longest.looked_at} "
+                    "looked at"
+                )
+            sample = longest.sample
             two, structure = pytree.tree_flatten(default_collate([sample] * 2))
             three, _ = pytree.tree_flatten(default_collate([sample] * 3))
         except BatchtuiError:
@@ -63,20 +66,3 @@ class BatchForm:
             ],
             self.structure,
         )
-
-
-def _longest(dataset: Any, notes: list[str]) -> Any:
-    def size(sample: Any) -> int:
-        return sum(leaf.nbytes for leaf in pytree.tree_leaves(sample) if isinstance(leaf, Tensor))
-
-    count = len(dataset)
-    end = time.monotonic() + _LOOK_SECONDS
-    samples: list[Any] = []
-    for position in range(min(count, _SAMPLES)):
-        samples.append(dataset[position * count // min(count, _SAMPLES)])
-        if time.monotonic() > end:
-            break
-    sizes = [size(sample) for sample in samples]
-    if min(sizes) != max(sizes):
-        notes.append(f"samples differ in size: a batch of the longest of {len(samples)} looked at")
-    return samples[sizes.index(max(sizes))]

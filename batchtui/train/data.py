@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
 from torch.utils.data import DataLoader
 
 from batchtui.config.schema import Config, Data
@@ -13,6 +16,9 @@ from batchtui.errors import ConfigError
 from batchtui.train.launch import Progress, Ranks
 from batchtui.train.sampler import BatchDraws, Plan, Seeded, mix
 from batchtui.train.stop import Shielded, obey_parent
+
+_LOOKED_AT = 16  # samples, for the longest
+_LOOK_SECONDS = 2.0
 
 
 class Splits(NamedTuple):
@@ -88,6 +94,31 @@ def evaluation_loader(
         persistent_workers=config.dataloaders.num_workers > 0,
         **_loader_options(config, device),
     )
+
+
+class Longest(NamedTuple):
+    """The longest of the samples that were looked at."""
+
+    place: int
+    sample: Any
+    looked_at: int
+    differ: bool  # whether they are of several sizes
+
+
+def longest(dataset: Any) -> Longest:
+    """Look at a few samples from all over a data set, for at most a moment."""
+    count = min(len(dataset), _LOOKED_AT)
+    end = time.monotonic() + _LOOK_SECONDS
+    found: list[tuple[int, int, Any]] = []  # bytes, index, sample
+    for place in range(count):
+        index = place * len(dataset) // count
+        sample = dataset[index]
+        size = sum(x.nbytes for x in pytree.tree_leaves(sample) if isinstance(x, Tensor))
+        found.append((size, index, sample))
+        if time.monotonic() > end:
+            break
+    size, index, sample = max(found, key=lambda each: each[0])
+    return Longest(index, sample, len(found), min(each[0] for each in found) < size)
 
 
 class ShieldedLoader(DataLoader[Any]):

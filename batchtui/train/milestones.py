@@ -35,7 +35,7 @@ class Milestones:
     memory: Memory
     journal: Journal
     progress: Progress
-    checkpoints: Checkpoints
+    checkpoints: Checkpoints | None  # None: nothing is kept
     constants: dict[str, object]  # what a resumed training must have in common
     hyperparameters: list[dict[str, Any]]  # the optimizer's at launch, before any schedule
     evaluate: Callable[[], Result | None] | None = None  # None: there is nothing held out
@@ -67,7 +67,7 @@ class Milestones:
 
     def save(self) -> None:
         """Write a checkpoint; one that cannot be written is reported, and training goes on."""
-        if not self.team.leads:
+        if not self.team.leads or self.checkpoints is None:
             return
         progress, started = self.progress, time.perf_counter()
         slow = self.save_seconds > _SLOW_S

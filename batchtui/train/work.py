@@ -11,7 +11,7 @@ import torch
 
 from batchtui.config.schema import Config
 from batchtui.records import Start
-from batchtui.train import build, checkpoint, data, device
+from batchtui.train import build, checkpoint, data, device, trial
 from batchtui.train.build import Targets
 from batchtui.train.checkpoint import Checkpoints
 from batchtui.train.evaluate import evaluate
@@ -46,13 +46,16 @@ def work(launched: Launched) -> str:
 
     journal.phase("loading the data")
     splits = _load_data(config, targets, team)
+    samples, trial_steps = len(splits.training), launched.spec.trial_steps
+    if trial_steps:
+        splits = trial.cut(splits, config, trial_steps, team.world_size, journal)
     plan = _plan(config, len(splits.training), team)
     reference = int(resumed["reference_batch"]) if resumed else plan.global_batch
     schedule = _build_schedule(config, targets, learner, plan.size, reference)
     constants = {"seed": config.training.seed, "train_samples": plan.size}
     if resumed is not None:
         _go_on(launched, resumed, learner, schedule, fresh, constants)
-    _announce(launched, learner, plan, len(splits.held_out or ()))
+    _announce(launched, learner, plan, samples, len(splits.held_out or ()))
 
     memory = device.Memory(where)
     milestones = Milestones(
@@ -63,7 +66,7 @@ def work(launched: Launched) -> str:
         memory=memory,
         journal=journal,
         progress=launched.progress,
-        checkpoints=Checkpoints(launched.checkpoints, config.training.keep_checkpoints),
+        checkpoints=None if trial_steps else _checkpoints(launched),
         constants={**constants, "reference_batch": reference},
         hyperparameters=fresh,
     )
@@ -182,7 +185,13 @@ def _go_on(
         setattr(launched.progress, name, state[name])
 
 
-def _announce(launched: Launched, learner: Learner, plan: Plan, eval_samples: int) -> None:
+def _checkpoints(launched: Launched) -> Checkpoints:
+    return Checkpoints(launched.checkpoints, launched.config.training.keep_checkpoints)
+
+
+def _announce(
+    launched: Launched, learner: Learner, plan: Plan, train_samples: int, eval_samples: int
+) -> None:
     """Write the first record, and a line for people."""
     config, ranks, progress = launched.config, launched.ranks, launched.progress
     name, uuid = device.describe(learner.device)
@@ -200,7 +209,7 @@ def _announce(launched: Launched, learner: Learner, plan: Plan, eval_samples: in
             batch_size=config.dataloaders.batch_size,
             accumulate=config.training.accumulate,
             global_batch_size=plan.global_batch,
-            train_samples=plan.size,
+            train_samples=train_samples,
             eval_samples=eval_samples,
             epochs=config.training.epochs,
             total_samples=plan.size * config.training.epochs,
