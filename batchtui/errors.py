@@ -5,7 +5,8 @@ BatchtuiError               exit code 1
 │   └── ConfigError         exit code 2: the configuration, with the file and line
 ├── RunNotFound             exit code 2: no run, or more than one, of that name
 ├── StoreError              exit code 1: a run.db that cannot be read
-└── SuperviseError          exit code 1: a run that cannot be started or reached
+├── SuperviseError          exit code 1: a run that cannot be started or reached
+└── WillNotFit              exit code 4: a batch size that memory has no room for
 """
 
 from __future__ import annotations
@@ -41,3 +42,9 @@ class StoreError(BatchtuiError):
 
 class SuperviseError(BatchtuiError):
     """A supervisor that cannot be started or does not answer."""
+
+
+class WillNotFit(BatchtuiError):
+    """A batch size that is forecast to need more memory than there is."""
+
+    exit_code = 4

@@ -256,6 +256,16 @@ class RunSummary:
 
 
 @dataclass(slots=True, kw_only=True)
+class Fallback:
+    """The last good batch size, and how long a new one may take for its first step."""
+
+    batch_size: int
+    accumulate: int
+    lr: float | None  # optimizer.args.lr
+    first_step_within: float  # seconds from the launch
+
+
+@dataclass(slots=True, kw_only=True)
 class LaunchSpec:
     """launch.json: all that supervisor and worker need to know of a run, written once."""
 
@@ -268,3 +278,6 @@ class LaunchSpec:
     resume_from: str | None = None  # absolute path of a checkpoint file
     created: float = 0.0
     environment: dict[str, str] = field(default_factory=dict)  # added to the worker's
+    trial_steps: int = 0  # more than 0: no training, but so many steps to see what they take
+    reason: str | None = None  # why it goes on from its parent: "batch size 64 → 128"
+    fallback: Fallback | None = None  # what to go back to, once, if this one dies of its size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,8 @@ _FREE = (
     ("training", "evaluate_every"),
     ("training", "checkpoint_every"),
     ("training", "keep_checkpoints"),
+    ("training", "lr_rule"),
+    ("optimizer", "args", "lr"),  # a restart may change it, and whoever resumes may too
 )
 
 
@@ -54,25 +57,16 @@ def resume_point(runs: Sequence[RunDirectory], config: Config) -> ResumePoint | 
         epochs: int = launch.config["training"]["epochs"]  # type: ignore[index]
         if status is Status.FINISHED and config.training.epochs <= epochs:
             return None
-        checkpoint = latest_checkpoint(run)
+        checkpoint = run.latest_checkpoint()
         if checkpoint is not None:
             step = int(checkpoint.stem.rpartition("-")[2])
             return ResumePoint(run, status.value, step, checkpoint)
     return None
 
 
-def latest_checkpoint(run: RunDirectory) -> Path | None:
-    """Return a run's newest checkpoint, or the one it was itself resumed from."""
-    files = sorted(run.checkpoints.glob("step-*.pt"))
-    if files:
-        return files[-1]
-    inherited = run.read_launch().resume_from
-    return Path(inherited) if inherited and Path(inherited).exists() else None
-
-
 def _trained(config: dict[str, Any]) -> dict[str, Any]:
     """Return a configuration without what may change from one part of a training to the next."""
-    kept = {key: dict(value) if isinstance(value, dict) else value for key, value in config.items()}
+    kept = copy.deepcopy(config)
     for path in _FREE:
         section = kept
         for part in path[:-1]:

@@ -72,7 +72,7 @@ def start_or_find(config_path: Path, root: Path, overrides: Overrides, *, ask: A
     """
     config = load_config(config_path, overrides)
     path = config_path.resolve()
-    with _only_one(root):
+    with only_one(root):
         runs = runs_of(root, path)
         for run in reversed(runs):
             if Status(RunReader(run).summary().status).alive and _alive(run):
@@ -164,7 +164,7 @@ def _alive(run: RunDirectory) -> bool:
 
 
 @contextlib.contextmanager
-def _only_one(root: Path) -> Iterator[None]:
+def only_one(root: Path) -> Iterator[None]:
     """Hold the folder of runs, so that two starts of one configuration make one run."""
     try:
         root.mkdir(parents=True, exist_ok=True)

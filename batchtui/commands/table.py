@@ -152,6 +152,37 @@ def _stop(options: argparse.Namespace, root: Path) -> int:
     return stop.stop(options.run, root, now=options.now)
 
 
+def _restart_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_run(parser)
+    parser.add_argument("--batch-size", type=int, required=True, metavar="N")
+    parser.add_argument(
+        "--keep-global-batch",
+        action="store_true",
+        help="train as many samples a step as before, by gradient accumulation",
+    )
+    rate = parser.add_mutually_exclusive_group()
+    rate.add_argument("--lr", type=float, metavar="X", help="the learning rate to go on with")
+    rate.add_argument(
+        "--lr-rule",
+        metavar="RULE",
+        help="auto, keep, linear, sqrt or noise (default: training.lr_rule)",
+    )
+    parser.add_argument(
+        "--force", action="store_true", help="try a size that is forecast not to fit"
+    )
+    _add_json(parser)
+
+
+def _restart(options: argparse.Namespace, root: Path) -> int:
+    from batchtui.advise.restart import Change
+    from batchtui.commands import restart
+
+    change = Change(
+        options.batch_size, options.keep_global_batch, rule=options.lr_rule, lr=options.lr
+    )
+    return restart.restart(options.run, root, change, force=options.force, as_json=options.json)
+
+
 def _forecast_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", type=Path, metavar="CONFIG", help="a YAML file")
     parser.add_argument("-b", dest="batch_sizes", metavar="N,N,…", help="the batch sizes")
@@ -192,6 +223,7 @@ COMMANDS = {
     "runs": Command("list the runs", _add_json, _runs),
     "show": Command("tell all that is known of one run", _show_arguments, _show),
     "stop": Command("write a checkpoint and stop a run", _stop_arguments, _stop),
+    "restart": Command("go on with a run at another batch size", _restart_arguments, _restart),
     "forecast": Command(
         "tell what memory batch sizes that have not run will need", _forecast_arguments, _forecast
     ),

@@ -93,6 +93,7 @@ class Training:
     evaluate_every: int = 1  # epochs; 0: never
     checkpoint_every: int = 500  # steps; 0: only at the end of an epoch and on a stop
     keep_checkpoints: int = 2
+    lr_rule: Literal["auto", "keep", "linear", "sqrt", "noise"] = "auto"  # at a restart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

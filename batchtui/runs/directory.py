@@ -79,6 +79,14 @@ class RunDirectory:
         """Where the supervisor takes requests."""
         return self.path / "supervisor.sock"
 
+    def latest_checkpoint(self) -> Path | None:
+        """Return the newest checkpoint, or the one that the run was itself resumed from."""
+        files = sorted(self.checkpoints.glob("step-*.pt"))
+        if files:
+            return files[-1]
+        inherited = self.read_launch().resume_from
+        return Path(inherited) if inherited and Path(inherited).exists() else None
+
     def read_launch(self) -> LaunchSpec:
         """Read launch.json.
 

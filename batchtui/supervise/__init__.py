@@ -18,6 +18,7 @@ death       why it ended, in words
 account     the worker's own words on that: error.json
 log         worker.log, kept small
 shm         what a killed data loader leaves in /dev/shm
-control     requests by socket: stop, status, ping
+control     requests by socket: stop, restart, status, ping
+succession  the next run: a restart at another batch size, or the way back from one
 recover     cleaning up after a supervisor that died
 """

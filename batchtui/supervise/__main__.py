@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from functools import partial
 from pathlib import Path
 
-from batchtui.supervise.daemon import READY_OPTION, Ready, detach, ignore_terminal
+from batchtui.supervise.daemon import READY_OPTION, Ready, detach, ignore_terminal, launch
 
 
 def main(words: list[str]) -> int:
@@ -37,6 +38,7 @@ def main(words: list[str]) -> int:
         supervisor = Supervisor(
             RunDirectory(path),
             command=(lambda spec, config, run: command) if separator else worker.command,
+            launch=partial(launch, command=command if separator else None),
         )
         supervisor.run(ready.ok)
     except BatchtuiError as error:

@@ -1,7 +1,8 @@
 """Requests to a supervisor: one JSON line there, one JSON line back, on a socket of its owner's.
 
-`{"op": "status"}`, `{"op": "ping"}`, `{"op": "stop", "now": false}`; every answer has `ok`, and
-`error` where that is false. A connection takes one request. What a client may do to the
+`{"op": "status"}`, `{"op": "ping"}`, `{"op": "stop", "now": false}`, `{"op": "restart",
+"batch_size": 128, "accumulate": 1, "lr": null}`; every answer has `ok`, and `error` where that is
+false. A connection takes one request. What a client may do to the
 supervisor is bounded: so many at once, so long a line, so many seconds; an answer that does
 not fit into the socket's buffer is not waited for.
 """

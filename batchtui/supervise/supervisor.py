@@ -22,7 +22,7 @@ from batchtui.records import Status
 from batchtui.runs.directory import RunDirectory
 from batchtui.runs.identity import Identity, boot_id
 from batchtui.runs.store import RunStore
-from batchtui.supervise import shm, worker
+from batchtui.supervise import daemon, shm, worker
 from batchtui.supervise.account import read_account, root_cause
 from batchtui.supervise.control import ControlServer
 from batchtui.supervise.custody import Custody
@@ -31,6 +31,7 @@ from batchtui.supervise.ledger import Ledger, to_stderr
 from batchtui.supervise.lock import Owned, claim
 from batchtui.supervise.log import LogTrimmer, open_log, read_tail
 from batchtui.supervise.patience import Patience
+from batchtui.supervise.succession import Succession
 from batchtui.supervise.watch import Family, SamplerFactory, Watch, machine_sampler
 
 _CATCH_UP_S = 0.05  # between two looks at a journal that holds more than was read
@@ -47,14 +48,16 @@ class Supervisor:
         command: worker.Command = worker.command,
         sampler: SamplerFactory = machine_sampler,
         patience: Patience | None = None,
+        launch: Callable[[RunDirectory], None] = daemon.launch,
     ) -> None:
-        """Take a run that has its launch.json, and what tests replace."""
+        """Take a run that has its launch.json, what starts the next one, and what tests replace."""
         self._run = run
         self._patience = patience or Patience()
         self._spec = run.read_launch()
         self._config = from_dict(self._spec.config)
         self._command = command
         self._sampler = sampler
+        self._launch = launch
         self._selector = selectors.DefaultSelector()
         self._family = Family(os.getpid())
         self._trimmer = LogTrimmer(run.log)
@@ -149,6 +152,7 @@ class Supervisor:
     def _begin(self, process: subprocess.Popen[bytes]) -> None:
         pid = process.pid
         self._custody = Custody(process, self._ledger, self._family.seen, self._patience)
+        self._succession = Succession(self._run, self._config, self._ledger, self._launch)
         self._owned.worker = Identity.of(pid)
         self._lock.write(self._owned)
         self._ledger.store.set_meta(worker_pid=pid)
@@ -196,6 +200,8 @@ class Supervisor:
             self._lock.write(self._owned)
         if too_full is not None:
             self._custody.stop(too_full)
+        if (too_late := self._succession.overdue(self._watch.progress)) is not None:
+            self._custody.stop(too_late, now=True)
         self._commit()
         self._control.expire()
 
@@ -233,6 +239,8 @@ class Supervisor:
         if operation == "stop":
             self._custody.stop("asked by the user", now=message.get("now") is True)
             return {"ok": True, "status": self._ledger.status.value}
+        if operation == "restart":
+            return self._succession.asked(message, self._custody)
         if operation == "status":
             last = self._watch.progress.last
             return {
@@ -267,12 +275,14 @@ class Supervisor:
                 shm=self._watch.fullest_shm,
             )
         )
+        verdict = self._succession.judge(verdict)
         swept = shm.sweep(self._family.seen, self._owned.shm_before)
         if swept.files:
             self._ledger.event("info", "shm", str(swept))
         self._ledger.store.set_meta(exit_code=self._custody.exit_code, phase=None)
         last = self._watch.progress.last
         self._ledger.ended(verdict, step=last.step if last else None)
+        self._succession.hand_over(verdict, self._watch.progress)
         self._close(verdict, complete=complete)
         return verdict
 

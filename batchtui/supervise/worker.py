@@ -85,9 +85,9 @@ def environment(spec: LaunchSpec, config: Config, run: RunDirectory) -> dict[str
     return values
 
 
-def adopt_orphans() -> None:
-    """Have every orphan below this process handed to it, instead of to init."""
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+def adopt_orphans(adopt: bool = True) -> None:
+    """Have every orphan below this process handed to it, instead of to init; or no more."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, int(adopt), 0, 0, 0)
 
 
 def spawn(
