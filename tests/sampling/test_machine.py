@@ -107,8 +107,9 @@ def test_no_limit_but_the_hosts() -> None:
     assert sample.limit_source == "host"
 
 
-def test_nothing_works() -> None:
-    machine = sampler(*BROKEN, "newest", "oom_kills", run_path="/nonexistent")
+def test_nothing_works(tmp_path: Path) -> None:
+    missing = str(tmp_path / "missing")
+    machine = sampler(*BROKEN, "newest", "oom_kills", run_path=missing)
     assert machine.sample() == MachineSample(time=1000, gpu_status="the GPU sensor failed")
     assert machine.oom_kills() is None
     machine.close()

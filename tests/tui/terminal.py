@@ -9,6 +9,7 @@ import select
 import signal
 import struct
 import sys
+import tempfile
 import termios
 import time
 from collections.abc import Callable
@@ -29,12 +30,13 @@ class Terminal:
         self._stream = pyte.ByteStream(self.screen)
         self.output = b""
         self.status: int | None = None
+        self._home = tempfile.TemporaryDirectory(prefix="home-", ignore_cleanup_errors=True)
         environment = {
             "TERM": "xterm-256color",
             "COLORTERM": "truecolor",
             "LANG": "C.UTF-8",
             "PATH": os.environ["PATH"],
-            "HOME": "/nonexistent",
+            "HOME": self._home.name,
             "PYTHONPATH": str(REPOSITORY),
             **environment,
         }
@@ -95,3 +97,4 @@ class Terminal:
             os.waitpid(self.pid, 0)
             self.status = -9
         os.close(self.descriptor)
+        self._home.cleanup()
