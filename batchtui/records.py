@@ -257,11 +257,10 @@ class RunSummary:
 
 @dataclass(slots=True, kw_only=True)
 class Fallback:
-    """The last good batch size, and how long a new one may take for its first step."""
+    """The last run that was known to work, and how long a new size may take for its first step."""
 
+    run: str  # whose configuration is gone back to
     batch_size: int
-    accumulate: int
-    lr: float | None  # optimizer.args.lr
     first_step_within: float  # seconds from the launch
 
 
@@ -281,3 +280,4 @@ class LaunchSpec:
     trial_steps: int = 0  # more than 0: no training, but so many steps to see what they take
     reason: str | None = None  # why it goes on from its parent: "batch size 64 → 128"
     fallback: Fallback | None = None  # what to go back to, once, if this one dies of its size
+    went_back: bool = False  # from a size that did

@@ -29,6 +29,7 @@ _META = (
     "epochs",
     "step_time_p95_s",
     "exit_code",
+    "successor",
     "config",
     "config_path",
 )
@@ -114,6 +115,7 @@ def _account(run: RunDirectory, summary: RunSummary, meta: dict[str, Any]) -> li
             f"{summary.run}",
             f"status      {summary.status}{cause}",
             f"parent      {summary.parent or 'none'}",
+            *([f"goes on as  {meta['successor']}"] if meta.get("successor") else []),
             f"directory   {run.path}",
             f"config      {meta.get('config_path') or units.MISSING}",
             f"device      {device}",

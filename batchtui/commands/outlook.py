@@ -29,8 +29,9 @@ class RunProspects:
     To be called from one thread.
     """
 
-    def __init__(self, run: RunDirectory, root: Path) -> None:
-        self._run, self._root = run, root
+    def __init__(self, run: RunDirectory, root: Path, *, gently: bool = True) -> None:
+        """Take a run; not `gently`, somebody waits, and the training may lose some time."""
+        self._run, self._root, self._gently = run, root, gently
         self._reader = RunReader(run)
         self._spec = run.read_launch()
         self._config: dict[str, Any] = dict(self._spec.config)
@@ -62,6 +63,7 @@ class RunProspects:
             python=self._spec.python,
             cwd=self._spec.cwd,
             config_path=self._spec.config_path,
+            gently=self._gently,
         )
 
     def _traces(self, kind: str) -> list[Trace] | TraceFailed:

@@ -5,74 +5,92 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from batchtui import units
 from batchtui.advise.restart import Change, Plan, facts_of, plan
 from batchtui.commands.outlook import RunProspects
-from batchtui.commands.start import only_one, settle
-from batchtui.errors import BatchtuiError, SuperviseError, UsageError, WillNotFit
+from batchtui.commands.start import only_one, refused, runs_of
+from batchtui.config.schema import from_dict
+from batchtui.errors import BatchtuiError, StoreError, SuperviseError, UsageError, WillNotFit
 from batchtui.forecast.verdict import WILL_NOT_FIT
-from batchtui.records import Fallback
-from batchtui.runs.directory import RunDirectory, find_run, list_runs
+from batchtui.records import Fallback, RunSummary, Status
+from batchtui.runs.directory import RunDirectory, find_run
 from batchtui.runs.reader import RunReader
 from batchtui.supervise.control import is_supervised, request
 from batchtui.supervise.daemon import launch
 from batchtui.supervise.recover import recover
-from batchtui.supervise.succession import Settings, discard, fallback_from, prepare, reserve
+from batchtui.supervise.successor import (
+    Settings,
+    discard,
+    fallback_to,
+    goes_on_as,
+    prepare,
+    reserve,
+)
 
 _POLL_S = 0.1
 # The stop ladder of the old run ends well before, with a kill if need be.
 _PATIENCE_S = 240.0
+_SETTLE_S = 60.0  # for the first step at the new size; what takes longer goes on unwatched
 _SLOW_STARTUP_S = 30.0  # of an ended run, whose start-up nobody remembers
+_EXIT_CODES = {Status.OUT_OF_MEMORY: 3, Status.FAILED: 1, Status.LOST: 1}
 
 
 def restart(reference: str, root: Path, change: Change, *, force: bool, as_json: bool) -> int:
     """`batchtui restart`: stop at a checkpoint, go on from it at another batch size."""
     run = find_run(root, reference)
-    intended = plan_of(run, change)
-    guard(run, root, change.batch_size, force=force)
+    plan_of(run, change)  # what makes no sense needs no forecast
+    if not force:
+        guard(run, root, change.batch_size)
+    intended = plan_of(run, change)  # the training has gone on meanwhile
     for line in describe(intended):
         print(f"batchtui: {line}", file=sys.stderr)
     new = request_restart(run, intended)
-    code = settle(new)
-    if code:
-        return code
+    code, new = _settle(new)
     print(json.dumps({"run": new.name}) if as_json else new.name)
-    return 0
+    return code
 
 
 def plan_of(run: RunDirectory, change: Change) -> Plan:
     """Work out what a change will do to a run.
 
     Raises:
-        UsageError: it makes no sense; nothing was touched.
+        UsageError: it makes no sense, or nothing is left to train; nothing was touched.
     """
     reader = RunReader(run)
     with reader.open():
         summary, meta = reader.summary(), reader.meta()
+    if summary.status == Status.FINISHED:
+        raise UsageError(f"{run.name} has finished: nothing is left to train")
     return plan(facts_of(summary, meta, is_supervised(run)), change)
 
 
-def guard(run: RunDirectory, root: Path, batch_size: int, *, force: bool) -> None:
+def guard(run: RunDirectory, root: Path, batch_size: int) -> None:
     """Refuse a batch size that is forecast not to fit; what cannot be forecast is said.
 
     Raises:
         WillNotFit: in one line.
     """
     try:
-        prospect = RunProspects(run, root)()
+        prospect = RunProspects(run, root, gently=False)()
+        if (killed := prospect.killed_at) is not None and batch_size >= killed:
+            raise WillNotFit(
+                f"batch size {batch_size}: {killed} ran out of memory here before; --force tries "
+                "it all the same"
+            )
         row = prospect.row(batch_size)
+        largest = prospect.largest_safe(RunReader(run).meta().get("train_samples"))
+    except WillNotFit:
+        raise
     except BatchtuiError as error:
         print(f"batchtui: no forecast: {error}", file=sys.stderr)
         return
     interval = f"{units.gib(row.low_bytes)} – {units.gib(row.high_bytes)}"
     text = f"batch size {batch_size}: peak {units.gib(row.peak_bytes)} ({interval}), forecast"
-    if row.verdict != WILL_NOT_FIT or force:
+    if row.verdict != WILL_NOT_FIT:
         print(f"batchtui: {text}: {row.verdict}", file=sys.stderr)
         return
-    largest = prospect.largest_safe(RunReader(run).meta().get("train_samples"))
     raise WillNotFit(
         f"{text}, of {units.gib(row.capacity_bytes)}: will not fit; the largest safe size is "
         f"{units.count(largest)}; --force tries it all the same"
@@ -99,9 +117,7 @@ def describe(intended: Plan) -> list[str]:
     return [*lines, *intended.notes]
 
 
-def request_restart(
-    run: RunDirectory, intended: Plan, waiting: Callable[[], None] = lambda: None
-) -> RunDirectory:
+def request_restart(run: RunDirectory, intended: Plan) -> RunDirectory:
     """Restart a run, alive or ended; return the new one once its supervisor is up.
 
     Raises:
@@ -113,61 +129,106 @@ def request_restart(
     )
     if not is_supervised(run):
         return _go_on(run, settings)
-    reply = request(
-        run,
-        {
-            "op": "restart",
-            "batch_size": settings.batch_size,
-            "accumulate": settings.accumulate,
-            "lr": settings.lr,
-        },
-    )
+    message = {
+        "op": "restart",
+        "batch_size": settings.batch_size,
+        "accumulate": settings.accumulate,
+        "lr": settings.lr,
+    }
+    reply = request(run, message)
     if not reply.get("ok"):
         raise SuperviseError(str(reply.get("error") or "the supervisor refused"))
-    new = RunDirectory(run.path.parent / str(reply["run"]))
     deadline = time.monotonic() + _PATIENCE_S
-    while not new.lock.exists():
-        if not new.path.exists() or (not is_supervised(run) and not new.launch.exists()):
-            raise SuperviseError(
-                f"{run.name} could not be restarted; `batchtui show {run.name}` tells why"
-            )
+    while True:
+        over = not is_supervised(run)  # looked at first: what it started is there by then
+        if (new := goes_on_as(run, reply.get("run"))) is not None:
+            return new
+        if over:
+            raise SuperviseError(_why_not(run))
         if time.monotonic() > deadline:
             raise SuperviseError(f"{run.name} has not stopped in {_PATIENCE_S:.0f} s; it goes on")
-        waiting()
         time.sleep(_POLL_S)
-    return new
+
+
+def _why_not(run: RunDirectory) -> str:
+    """Say why an ended run has no successor, and clean up after it."""
+    recover(run)
+    summary = RunReader(run).summary()
+    if summary.status == Status.FINISHED:
+        return f"{run.name} finished before it could be restarted: nothing is left to train"
+    events = [event for _, event in RunReader(run).events() if event.kind == "restart"]
+    reason = events[-1].message if events else f"it has ended: {summary.cause or summary.status}"
+    return f"{run.name} was not restarted: {reason}"
 
 
 def _go_on(run: RunDirectory, settings: Settings) -> RunDirectory:
     """Start the next run of one that has ended."""
     with only_one(run.path.parent):
         recover(run)
-        for other in _children(run):
-            if is_supervised(other):
-                raise UsageError(f"{run.name} goes on already, as {other.name}: restart that one")
         spec = run.read_launch()
+        for other in runs_of(run.path.parent, Path(spec.config_path or "")):
+            if is_supervised(other):
+                raise UsageError(
+                    f"{other.name} trains this configuration already: restart that one"
+                )
         old = spec.config["dataloaders"]["batch_size"]  # type: ignore[index]
-        successor = reserve(run, settings, f"batch size {old} → {settings.batch_size}")
-        prepare(run, successor, _fallback(run, settings))
+        new = reserve(run)
         try:
-            launch(successor.run)
+            prepare(
+                new,
+                run,
+                settings.applied(spec.config),
+                reason=f"batch size {old} → {settings.batch_size}",
+                fallback=_fallback(run, settings),
+            )
+            launch(new)
         except BaseException:
-            discard(successor.run)
+            discard(new)
             raise
-    return successor.run
+    return new
 
 
 def _fallback(run: RunDirectory, settings: Settings) -> Fallback | None:
     """Return what an ended run can be gone back to: itself, if it ever made a step."""
-    from batchtui.config.schema import from_dict
-
     reader = RunReader(run)
-    if not reader.recent_steps(1) or reader.summary().status == "out of memory":
+    if not reader.recent_steps(1) or reader.summary().status == Status.OUT_OF_MEMORY:
         return None
     config = from_dict(run.read_launch().config)
     slow = reader.meta().get("step_time_p95_s")
-    return fallback_from(config, settings, _SLOW_STARTUP_S, slow)
+    return fallback_to(run, config, settings, _SLOW_STARTUP_S, slow)
 
 
-def _children(run: RunDirectory) -> list[RunDirectory]:
-    return [other for other in list_runs(run.path.parent) if other.read_launch().parent == run.name]
+def _settle(run: RunDirectory) -> tuple[int, RunDirectory]:
+    """Wait for the first step at the new size; return an exit code, and the run that goes on."""
+    deadline = time.monotonic() + _SETTLE_S
+    reader = RunReader(run)
+    while time.monotonic() < deadline:
+        summary = _summary(reader)
+        if summary is not None and not Status(summary.status).alive:
+            return _ended(run, summary, reader.meta().get("successor"))
+        if summary is not None and reader.recent_steps(1):
+            break
+        time.sleep(_POLL_S)
+    return 0, run
+
+
+def _summary(reader: RunReader) -> RunSummary | None:
+    try:
+        return reader.summary()
+    except StoreError:
+        return None  # it is being made
+
+
+def _ended(run: RunDirectory, summary: RunSummary, successor: object) -> tuple[int, RunDirectory]:
+    """Tell how a run at a new size has ended already, and what goes on instead."""
+    following = goes_on_as(run, successor)
+    if following is None and (code := refused(run)):
+        return code, run
+    code = _EXIT_CODES.get(Status(summary.status), 0)
+    if code:
+        cause = f": {summary.cause}" if summary.cause else ""
+        print(f"batchtui: {run.name} {summary.status}{cause}", file=sys.stderr)
+    if following is None:
+        return code, run
+    print(f"batchtui: {following.read_launch().reason}; {following.name} goes on", file=sys.stderr)
+    return code, following

@@ -11,7 +11,7 @@ from typing import Any
 
 from batchtui.errors import StoreError
 from batchtui.forecast.events import Trace, peak_by_category
-from batchtui.forecast.fit import Measured
+from batchtui.forecast.fit import Measured, killed_at
 from batchtui.forecast.forecast import Forecaster
 from batchtui.forecast.history import PastRun, learn
 from batchtui.forecast.rows import Context, Forecast
@@ -80,6 +80,12 @@ class Prospect:
             return None
         return self.capacity - available
 
+    @property
+    def killed_at(self) -> int | None:
+        """The smallest batch size that has run out of this device's memory, or of this limit."""
+        forecaster = self._forecasters[0]
+        return killed_at(forecaster.measured, forecaster.available)
+
     def row(self, batch_size: int, *, seconds: float | None = None) -> Forecast:
         """Forecast one batch size, refining for at most `seconds`.
 
@@ -140,7 +146,7 @@ def _past_run(run: RunDirectory) -> PastRun | None:
     with reader.open():
         summary, meta = reader.summary(), reader.meta()
         ranks = reader.ranks()
-    died = summary.status == Status.OUT_OF_MEMORY
+    died = summary.status == Status.OUT_OF_MEMORY or meta.get("too_large") is True
     if summary.batch_size is None or not (summary.peak_bytes or died) or meta.get("device") is None:
         return None
     first = ranks[0] if ranks else None

@@ -7,7 +7,7 @@ The request: {"config": …, "device": "cuda" | "cpu", "batch_sizes": [wanted…
 one piece: {"traces": […], "base_bytes": n}, or {"error": one line}. Mostly there is one trace,
 for all sizes; `base_bytes` is what the process holds before it trains.
 
-It runs niced, sees no GPU, and needs torch and the standard library.
+It runs niced unless "gently" is false, sees no GPU, and needs torch and the standard library.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ def main(request_path: str) -> int:
     request = json.loads(Path(request_path).read_text("utf-8"))
     output = Path(request["output"])
     limit = float(request.get("time_limit") or 120.0)
-    _step_back()
+    if request.get("gently", True):
+        _step_back()
     _give_up_after(limit + _GRACE, output)
     _stand_in(request)
     try:

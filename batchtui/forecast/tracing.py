@@ -29,7 +29,7 @@ TAMED_MALLOC = {
 }
 _GRACE = 15.0  # seconds over the tracer's own limit: interpreter start and imports
 # What changes a training and not its memory.
-_IRRELEVANT = ("epochs", "seed", "checkpoint_every", "keep_checkpoints", "deterministic")
+_IRRELEVANT = ("epochs", "seed", "checkpoint_every", "keep_checkpoints", "deterministic", "lr_rule")
 _MANY_FILES = 500
 
 
@@ -47,6 +47,7 @@ class TraceRequest:
         python: the training's interpreter.
         cwd: where the user stands; with the folder of `config_path` on the import path.
         batch_sizes: those of interest, should the operations depend on the size.
+        gently: leave the processor to a training; False where somebody waits for the answer.
     """
 
     config: dict[str, Any]
@@ -55,6 +56,7 @@ class TraceRequest:
     cwd: str
     config_path: str | None = None
     batch_sizes: Sequence[int] = ()
+    gently: bool = True
 
     @property
     def folders(self) -> list[Path]:
@@ -131,6 +133,7 @@ def _run(request: TraceRequest, name: str, time_limit: float, output: Path) -> d
                 "config_path": request.config_path,
                 "fingerprint": name,
                 "output": str(output),
+                "gently": request.gently,
             }
         ),
         "utf-8",
@@ -174,6 +177,7 @@ def fingerprint(request: TraceRequest) -> str:
     }
     training["evaluates"] = bool(config.get("training", {}).get("evaluate_every", 1))
     sections = {key: config.get(key) for key in ("model", "data", "loss", "optimizer")}
+    sections["optimizer"] = _without_rate(sections["optimizer"])
     several = int(config.get("launch", {}).get("processes") or 1) > 1
     roots = sorted(_roots(config))
     parts = [
@@ -185,6 +189,14 @@ def fingerprint(request: TraceRequest) -> str:
     for path in [*_tracer_files(), *_own_files(request.folders, roots)]:
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()[:32]
+
+
+def _without_rate(optimizer: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Leave the learning rate out, which changes at a restart and takes no memory."""
+    if not optimizer:
+        return optimizer
+    arguments = optimizer.get("args") or {}
+    return {**optimizer, "args": {k: v for k, v in arguments.items() if k != "lr"}}
 
 
 def _roots(config: dict[str, Any]) -> set[str]:

@@ -81,9 +81,9 @@ class RunDirectory:
 
     def latest_checkpoint(self) -> Path | None:
         """Return the newest checkpoint, or the one that the run was itself resumed from."""
-        files = sorted(self.checkpoints.glob("step-*.pt"))
+        files = list(self.checkpoints.glob("step-*.pt"))
         if files:
-            return files[-1]
+            return max(files, key=lambda file: (len(file.name), file.name))
         inherited = self.read_launch().resume_from
         return Path(inherited) if inherited and Path(inherited).exists() else None
 

@@ -19,6 +19,7 @@ account     the worker's own words on that: error.json
 log         worker.log, kept small
 shm         what a killed data loader leaves in /dev/shm
 control     requests by socket: stop, restart, status, ping
-succession  the next run: a restart at another batch size, or the way back from one
+succession  what comes after a run: a restart at another batch size, or the way back from one
+successor   the folder of that next run
 recover     cleaning up after a supervisor that died
 """

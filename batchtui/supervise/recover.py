@@ -28,6 +28,7 @@ from batchtui.supervise.ledger import Ledger, to_file
 from batchtui.supervise.lock import Owned, RunLock
 from batchtui.supervise.log import read_tail
 from batchtui.supervise.progress import Progress
+from batchtui.supervise.successor import clear_unborn
 
 _GRACE_S = 60.0  # for the last checkpoint, after the supervisor's last sign of life
 _ELSEWHERE_S = 300.0  # without a sign of life from another host, whose processes we cannot see
@@ -84,6 +85,7 @@ def _clean_up(run: RunDirectory, owned: Owned | None, patience: float) -> bool:
         if not _await_worker(owned, grace=_GRACE_S - silence, patience=patience):
             return False
     ledger = Ledger(RunStore(run.database), partial(to_file, run.supervisor_log))
+    clear_unborn(run, ledger)
     if not Status(ledger.store.meta().get("status", Status.LOST)).alive:
         run.socket.unlink(missing_ok=True)
         return ledger.close(_STORE_S)  # it died when all was said

@@ -1,145 +1,34 @@
-"""The next run of a training: at another batch size, from the last one's checkpoint.
+"""What comes after a run: the restart that was asked for, or the way back from a batch size.
 
-The supervisor of the old run starts it, so that nothing depends on who asked and may be gone:
-the old one counts as alive until the new one's supervisor is up.
+The supervisor of the old run starts the next one, so that nothing depends on who asked and may be
+gone: the old one counts as alive until the new one's supervisor is up.
 """
 
 from __future__ import annotations
 
-import copy
 import dataclasses
-import shutil
 import time
 from collections.abc import Callable
 from typing import Any
 
-from batchtui.config.schema import Config, from_dict
-from batchtui.errors import BatchtuiError, UsageError
-from batchtui.records import Fallback, LaunchSpec, Status
-from batchtui.runs.directory import RunDirectory, create_run
+from batchtui import units
+from batchtui.config.schema import Config
+from batchtui.errors import BatchtuiError
+from batchtui.records import Fallback, Status
+from batchtui.runs.directory import RunDirectory
 from batchtui.supervise import worker
 from batchtui.supervise.custody import Custody
 from batchtui.supervise.death import Verdict
 from batchtui.supervise.ledger import Ledger
 from batchtui.supervise.progress import Progress
-
-# A first step may take so long before the new size counts as one that never gets there: the
-# start-up of the last run several times over, and its slow steps, as many times as they grow.
-_FIRST_STEP_S = 60.0
-_STARTUPS, _STEPS = 3.0, 20.0
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Settings:
-    """What a restart may change; `lr` None leaves the configured learning rate."""
-
-    batch_size: int
-    accumulate: int
-    lr: float | None = None
-
-    @classmethod
-    def parse(cls, message: dict[str, Any]) -> Settings:
-        """Read a request.
-
-        Raises:
-            UsageError: it is not one.
-        """
-        size, accumulate, lr = (message.get(key) for key in ("batch_size", "accumulate", "lr"))
-        whole = all(type(number) is int and number > 0 for number in (size, accumulate))
-        if not whole or not (lr is None or isinstance(lr, (int, float))):
-            raise UsageError("a restart needs batch_size, accumulate and, maybe, lr")
-        return cls(int(str(size)), int(str(accumulate)), lr)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Successor:
-    """A run to come: its folder has a name already, and nothing in it."""
-
-    run: RunDirectory
-    settings: Settings
-    reason: str
-
-
-def reserve(parent: RunDirectory, settings: Settings, reason: str) -> Successor:
-    """Take the name of the next run.
-
-    Raises:
-        BatchtuiError: the folder of runs cannot be written.
-    """
-    stem = parent.read_launch().config.get("name")
-    return Successor(create_run(parent.path.parent, str(stem)), settings, reason)
-
-
-def prepare(parent: RunDirectory, successor: Successor, fallback: Fallback | None) -> None:
-    """Fill a reserved folder with all that supervisor and worker need to know.
-
-    Raises:
-        BatchtuiError: it cannot be written; the folder is gone then.
-    """
-    spec = parent.read_launch()
-    config = copy.deepcopy(spec.config)
-    settings, run = successor.settings, successor.run
-    config["dataloaders"]["batch_size"] = settings.batch_size  # type: ignore[index]
-    config["training"]["accumulate"] = settings.accumulate  # type: ignore[index]
-    if settings.lr is not None:
-        config["optimizer"]["args"]["lr"] = settings.lr  # type: ignore[index]
-    checkpoint = parent.latest_checkpoint()
-    from batchtui.config.load import dump_config  # YAML is needed here alone
-
-    try:
-        run.config.write_text(dump_config(from_dict(config)), encoding="utf-8")
-        run.write_launch(
-            dataclasses.replace(
-                spec,
-                run=run.name,
-                config=config,
-                parent=parent.name,
-                resume_from=str(checkpoint) if checkpoint else None,
-                created=time.time(),
-                reason=successor.reason,
-                fallback=fallback,
-            )
-        )
-    except (OSError, BatchtuiError) as error:
-        discard(run)
-        if isinstance(error, BatchtuiError):
-            raise
-        raise BatchtuiError(f"{run.path}: cannot be written ({error.strerror})") from None
-
-
-def discard(run: RunDirectory) -> None:
-    """Remove a run that never trained."""
-    shutil.rmtree(run.path, ignore_errors=True)
-
-
-def fallback_from(
-    config: Config, settings: Settings, startup: float | None, slow_step: float | None
-) -> Fallback:
-    """Return what a run at new settings may go back to: this configuration's own.
-
-    Args:
-        config: of the run that is left.
-        settings: of the one to come.
-        startup: seconds from the launch of the old run to its model and data.
-        slow_step: 95th percentile of its step time, in seconds.
-    """
-    old = config.dataloaders.batch_size * config.training.accumulate
-    growth = max(1.0, settings.batch_size * settings.accumulate / old)
-    within = _FIRST_STEP_S + _STARTUPS * (startup or 0.0) + _STEPS * growth * (slow_step or 1.0)
-    lr = config.optimizer.args.get("lr")
-    return Fallback(
-        batch_size=config.dataloaders.batch_size,
-        accumulate=config.training.accumulate,
-        lr=float(lr) if isinstance(lr, (int, float)) else None,
-        first_step_within=within,
-    )
-
-
-def back(spec: LaunchSpec) -> Settings | None:
-    """Return the settings that a run goes back to if its size is too much; None: to none."""
-    if spec.fallback is None:
-        return None
-    return Settings(spec.fallback.batch_size, spec.fallback.accumulate, spec.fallback.lr)
+from batchtui.supervise.successor import (
+    Settings,
+    discard,
+    discard_unborn,
+    fallback_to,
+    prepare,
+    reserve,
+)
 
 
 class Succession:
@@ -156,11 +45,15 @@ class Succession:
         """Begin with the launch of a run's worker; `launch` starts the supervisor of the next."""
         self._run, self._spec, self._config = run, run.read_launch(), config
         self._ledger, self._launch, self._clock = ledger, launch, clock
+        self._fallback = self._spec.fallback
         self._since = clock()
-        self._next: Successor | None = None
+        self._next: RunDirectory | None = None
+        self._settings: Settings | None = None
         self._too_late: str | None = None
+        self._too_full = False
         if self._spec.reason is not None:
-            ledger.event("info", "restart", self._spec.reason)
+            level = "warning" if self._spec.went_back else "info"
+            ledger.event(level, "restart", f"{self._spec.reason}, after {self._spec.parent}")
 
     def asked(self, message: dict[str, Any], custody: Custody) -> dict[str, Any]:
         """Answer a request for a restart, and begin to stop the worker."""
@@ -168,18 +61,27 @@ class Succession:
             return {"ok": False, "error": f"{self._run.name} is stopping already"}
         try:
             settings = Settings.parse(message)
-            old = self._config.dataloaders.batch_size
-            reason = f"batch size {old} → {settings.batch_size}"
-            self._next = reserve(self._run, settings, reason)
+            following = reserve(self._run)
         except BatchtuiError as error:
             return {"ok": False, "error": str(error)}
-        custody.stop(f"restarting, {reason}, as {self._next.run.name}")
-        return {"ok": True, "run": self._next.run.name}
+        self._settings, self._next = settings, following
+        self._ledger.store.set_meta(successor=following.name)
+        custody.stop(f"restarting as {following.name}, {self._change(settings)}")
+        return {"ok": True, "run": following.name}
 
-    def overdue(self, progress: Progress) -> str | None:
+    def cancel(self) -> None:
+        """Have nothing follow: whoever asks for a stop wants no restart, nor the way back."""
+        self._fallback = None
+        if self._next is not None:
+            discard(self._next)
+            self._next = None
+            self._ledger.store.set_meta(successor=None)
+            self._ledger.event("info", "restart", "the restart is called off: a stop was asked for")
+
+    def overdue(self, progress: Progress, custody: Custody) -> str | None:
         """Return why a new batch size has to be given up: its first step does not come."""
-        fallback = self._spec.fallback
-        if fallback is None or progress.last is not None or self._too_late is not None:
+        fallback = self._fallback
+        if fallback is None or progress.last is not None or custody.asked is not None:
             return None
         waited = self._clock() - self._since
         if waited < fallback.first_step_within:
@@ -187,6 +89,10 @@ class Succession:
         size = self._config.dataloaders.batch_size
         self._too_late = f"no first step within {waited:.0f} s at batch size {size}"
         return self._too_late
+
+    def too_full(self) -> None:
+        """Take note that the training is being stopped before it runs out of memory."""
+        self._too_full = True
 
     def judge(self, verdict: Verdict) -> Verdict:
         """Return the verdict on the run; one that was given up has failed, and not stopped."""
@@ -199,43 +105,96 @@ class Succession:
 
         To be called once the worker is gone, and before the run counts as ended.
         """
-        died = verdict.status is Status.OUT_OF_MEMORY or self._too_late is not None
-        settings = back(self._spec)
-        fallback: Fallback | None = None
         try:
             if self._next is not None:
-                if verdict.status is Status.FINISHED:
-                    discard(self._next.run)
-                    return
-                fallback = self._last_good(progress)
-            elif died and settings is not None:
-                self._next = reserve(self._run, settings, self._way_back(verdict, settings))
+                began = self._restart(self._next, verdict, progress)
             else:
+                began = self._go_back(verdict, progress)
+            if not began:
                 return
-            prepare(self._run, self._next, fallback)
-            self._ledger.store.set_meta(successor=self._next.run.name)
-            self._ledger.event(
-                "info", "restart", f"{self._next.reason}: goes on as {self._next.run.name}"
-            )
+            assert self._next is not None
+            self._ledger.store.set_meta(successor=self._next.name)
             self._ledger.commit()
             worker.adopt_orphans(False)  # the next supervisor is to be nobody's child
-            self._launch(self._next.run)
+            self._launch(self._next)
         except (BatchtuiError, OSError) as error:
             if self._next is not None:
-                discard(self._next.run)
+                discard_unborn(self._next)
             self._ledger.store.set_meta(successor=None)
             self._ledger.event("error", "restart", f"could not be restarted: {error}")
 
-    def _way_back(self, verdict: Verdict, settings: Settings) -> str:
-        size = self._config.dataloaders.batch_size
-        what = "ran out of memory" if verdict.status is Status.OUT_OF_MEMORY else "never got going"
-        return f"back to batch size {settings.batch_size}: {size} {what}"
+    def _restart(self, following: RunDirectory, verdict: Verdict, progress: Progress) -> bool:
+        """Prepare the run that was asked for."""
+        assert self._settings is not None
+        if verdict.status is Status.FINISHED:
+            discard(following)
+            self._ledger.store.set_meta(successor=None)
+            self._ledger.event("info", "restart", "no restart: the training finished before it")
+            return False
+        self._account_for_losses(progress)
+        prepare(
+            following,
+            self._run,
+            self._settings.applied(self._spec.config),
+            reason=self._change(self._settings),
+            fallback=self._last_good(self._settings, progress),
+        )
+        self._ledger.event("info", "restart", f"goes on as {following.name}")
+        return True
 
-    def _last_good(self, progress: Progress) -> Fallback | None:
-        """Return this run's settings, if it has shown that they work."""
-        assert self._next is not None
+    def _go_back(self, verdict: Verdict, progress: Progress) -> bool:
+        """Prepare the way back to the last good size, if this one was too much."""
+        fallback = self._fallback
+        if fallback is None or (why := self._too_much(verdict, progress)) is None:
+            return False
+        size = self._config.dataloaders.batch_size
+        reason = f"back to batch size {fallback.batch_size}: {size} {why}"
+        good = RunDirectory(self._run.path.parent / fallback.run).read_launch()
+        self._next = reserve(self._run)
+        prepare(self._next, self._run, good.config, reason=reason, went_back=True)
+        self._ledger.event("warning", "restart", f"{reason}; goes on as {self._next.name}")
+        return True
+
+    def _too_much(self, verdict: Verdict, progress: Progress) -> str | None:
+        """Return how the batch size turned out to be too much, if it did."""
+        if verdict.status is Status.FINISHED:
+            return None
+        if verdict.status is Status.OUT_OF_MEMORY:
+            return "ran out of memory"
+        if self._too_late or self._too_full:
+            # What forecasts learn from: this size is too much here.
+            self._ledger.store.set_meta(too_large=True)
+            return "never made its first step" if self._too_late else "filled the memory"
+        if verdict.status is Status.FAILED and progress.last is None:
+            return f"failed before its first step ({verdict.cause})"
+        return None
+
+    def _account_for_losses(self, progress: Progress) -> None:
+        """Say which steps no checkpoint has kept.
+
+        Raises:
+            BatchtuiError: not one is kept; the training would begin anew.
+        """
+        if progress.last is None:
+            return
+        checkpoint = self._run.latest_checkpoint()
+        if checkpoint is None:
+            raise BatchtuiError("no checkpoint could be written, and there is no older one")
+        kept = int(checkpoint.stem.rpartition("-")[2])
+        if kept < progress.last.step:
+            self._ledger.event(
+                "warning",
+                "restart",
+                f"the last checkpoint is of step {units.count(kept)}: "
+                f"{units.count(progress.last.step - kept)} steps will be trained again",
+            )
+
+    def _last_good(self, settings: Settings, progress: Progress) -> Fallback | None:
+        """Return what to go back to: this run, if it has shown that its size works."""
         if progress.last is None or progress.start is None:
-            return self._spec.fallback
-        startup = progress.start.time - self._spec.created
-        settings = self._next.settings
-        return fallback_from(self._config, settings, max(0.0, startup), progress.slow_step)
+            return self._fallback
+        startup = max(0.0, progress.start.time - self._spec.created)
+        return fallback_to(self._run, self._config, settings, startup, progress.slow_step)
+
+    def _change(self, settings: Settings) -> str:
+        return f"batch size {self._config.dataloaders.batch_size} → {settings.batch_size}"

@@ -199,8 +199,9 @@ class Supervisor:
             self._owned.tree = list(self._family.alive.values())
             self._lock.write(self._owned)
         if too_full is not None:
+            self._succession.too_full()
             self._custody.stop(too_full)
-        if (too_late := self._succession.overdue(self._watch.progress)) is not None:
+        if (too_late := self._succession.overdue(self._watch.progress, self._custody)) is not None:
             self._custody.stop(too_late, now=True)
         self._commit()
         self._control.expire()
@@ -229,6 +230,7 @@ class Supervisor:
             return
         if signal.SIGTERM in numbers:
             again = self._custody.asked is not None
+            self._succession.cancel()
             self._custody.stop("the supervisor was told to end (SIGTERM)", now=again)
 
     def _handle(self, message: dict[str, Any]) -> dict[str, Any]:
@@ -237,6 +239,7 @@ class Supervisor:
         if operation == "ping":
             return {"ok": True, "pid": self._me.pid}
         if operation == "stop":
+            self._succession.cancel()
             self._custody.stop("asked by the user", now=message.get("now") is True)
             return {"ok": True, "status": self._ledger.status.value}
         if operation == "restart":

@@ -44,6 +44,31 @@ def data() -> tuple[TensorDataset, TensorDataset]:
     return TensorDataset(inputs[:256], targets[:256]), TensorDataset(inputs[256:], targets[256:])
 
 
+class Hungry(Net):
+    """Asks for more memory than any machine has, above a batch size."""
+
+    def __init__(self, most: int = 32, **options: float) -> None:
+        super().__init__(**options)
+        self.most = most
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        if self.training and len(inputs) > self.most:
+            torch.empty(1 << 50)
+        return super().forward(inputs)
+
+
+def wide() -> nn.Module:
+    """Keep 100 kB a sample for the backward pass."""
+    return nn.Sequential(nn.Linear(16, 12_800), nn.Sigmoid(), nn.Linear(12_800, 4))
+
+
+def many() -> tuple[TensorDataset, None]:
+    """Ten million samples that take no room."""
+    size = 10_000_000
+    zero = torch.zeros(1)
+    return TensorDataset(zero.expand(size, 16), zero.long().expand(size)), None
+
+
 def broken() -> nn.Module:
     """Raise, as a user's own code may."""
     raise RuntimeError("the weights are on another disk")

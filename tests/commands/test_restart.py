@@ -1,0 +1,77 @@
+"""What `batchtui restart` says before it touches a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from batchtui.cli import main
+from batchtui.config.schema import Config, DataLoaders, to_dict
+from batchtui.records import LaunchSpec
+from batchtui.runs.directory import RunDirectory
+from batchtui.runs.store import RunStore
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Runs that ended: `done-001` finished, `half-001` stopped, `early-001` before it began."""
+    config = to_dict(Config(dataloaders=DataLoaders(batch_size=16)))
+    for name, status in (("done", "finished"), ("half", "stopped"), ("early", "failed")):
+        run = RunDirectory(tmp_path / f"{name}-001")
+        run.path.mkdir()
+        run.write_launch(LaunchSpec(run=run.name, config=config, cwd="/", python="/no/python"))
+        store = RunStore(run.database)
+        store.set_meta(status=status, config=config)
+        if name != "early":
+            store.set_meta(batch_size=16, train_samples=256, samples=5 * 256 + 100, steps=87)
+        store.commit()
+        store.close(final=True)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("half", "--batch-size", "0"), "--batch-size 0: a batch size is a whole number above 0"),
+        (("half", "--batch-size", "-3"), "--batch-size -3"),
+        (("half", "--batch-size", "many"), "invalid int value: 'many'"),
+        (("half", "--batch-size", "257"), "the training split has only 256 samples"),
+        (("half", "--batch-size", "8", "--lr", "nan"), "a learning rate is a number above 0"),
+        (("half", "--batch-size", "8", "--lr", "0"), "a learning rate is a number above 0"),
+        (("half", "--batch-size", "8", "--lr-rule", "cube"), "auto, keep, linear, sqrt, noise"),
+        (("half", "--batch-size", "8", "--lr-rule", "noise"), "noise scale is not measured"),
+        (("half", "--batch-size", "8", "--lr", "1", "--lr-rule", "keep"), "not allowed with"),
+        (("half",), "--batch-size"),
+        (("half-002", "--batch-size", "8"), "no run 'half-002'"),
+        (("done", "--batch-size", "8"), "done-001 has finished: nothing is left to train"),
+        (("early", "--batch-size", "8"), "early-001 has recorded nothing"),
+    ],
+)
+def test_what_makes_no_sense_is_one_line_and_changes_nothing(
+    root: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], reason: str
+) -> None:
+    before = sorted(root.rglob("*"))
+    assert main(["restart", *words, "--force", "--runs", str(root)]) == 2
+    output, errors = capsys.readouterr()
+    assert reason in errors
+    assert (errors.count("\n"), output) == (1, "")
+    assert [path for path in sorted(root.rglob("*")) if path.name != ".lock"] == before
+
+
+def test_what_cannot_be_launched_leaves_no_run(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["restart", "half", "--batch-size", "48", "--keep-global-batch", "--force"]
+    assert main([*words, "--runs", str(root)]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[:-1] == [
+        "batchtui: learning rate 0.100 → 0.300 (linear)",
+        "batchtui: samples a step 16 → 48",
+        "batchtui: epoch 6 goes on with 156 samples in 4 steps",
+        "batchtui: the global batch becomes 48: 16 does not divide by 48",
+    ]
+    assert "the worker cannot be started: /no/python" in lines[-1]
+    assert sorted(path.name for path in root.iterdir() if path.is_dir()) == [
+        *("done-001", "early-001", "half-001"),
+    ]
