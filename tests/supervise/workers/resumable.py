@@ -35,7 +35,7 @@ def write(kind, **values):
 
 
 def above(name):
-    return BATCH > int(OPTIONS.get(name, 1 << 30))
+    return name in OPTIONS and int(OPTIONS[name]) < BATCH
 
 
 def save():
@@ -47,8 +47,9 @@ def save():
     folder.mkdir(exist_ok=True)
     path = folder / f"step-{step:08d}.pt"
     temporary = folder / f".{path.name}.{os.getpid()}.tmp"
+    text = json.dumps({"step": step, "samples": samples})
     with open(temporary, "w") as file:
-        for part in ('{"step": %d, ' % step, '"samples": %d}' % samples):
+        for part in (text[:8], text[8:]):
             file.write(part)
             file.flush()
             time.sleep(float(OPTIONS.get("save", 0)) / 2)
