@@ -26,6 +26,16 @@ def gib(size: float | None) -> str:
     return f"{size / GIB:.0f} GiB"
 
 
+def short_gib(size: float | None) -> str:
+    """Bytes as a bare number of GiB for the scale of a chart: `0`, `0.25`, `5.9`, `17.8`, `128`."""
+    if size is None or not math.isfinite(size):
+        return MISSING
+    value = size / GIB
+    if value < 0.005:
+        return "0"
+    return f"{value:.2f}" if value < 0.995 else f"{value:.1f}" if value < 99.95 else f"{value:.0f}"
+
+
 def seconds(value: float | None) -> str:
     """Seconds as a step time: `850 µs`, `13.9 ms`, `139 ms`, `1.39 s`, `13.9 s`."""
     if value is None or not math.isfinite(value):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import math
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -30,6 +31,7 @@ from batchtui.tui.screens.main import MainScreen
 from batchtui.tui.session import run_screen
 from batchtui.tui.source import RunSource
 from batchtui.tui.view import View
+from batchtui.tui.widgets.chart_pane import ChartPane
 from batchtui.tui.widgets.glyphs import terminal_is_ascii
 
 if TYPE_CHECKING:
@@ -123,6 +125,7 @@ class BatchtuiApp(App[int]):
             self.ask_to_stop,
             self._oracle.ask if self._oracle else None,
         )
+        self._source = source
         self._feed = Feed(
             source,
             lambda view: self._tell(self.Seen(view)),
@@ -161,6 +164,12 @@ class BatchtuiApp(App[int]):
 
     def on_batchtui_app_foreseen(self, message: Foreseen) -> None:
         self._main.foresee(message.sizes, message.outlook)
+
+    def on_chart_pane_looked(self, message: ChartPane.Looked) -> None:
+        """Read what a zoomed chart shows in more detail."""
+        span = message.span
+        self._source.span = None if span is None else (math.floor(span[0]), math.ceil(span[1]))
+        self._feed.request()
 
     def on_batchtui_app_unread(self, message: Unread) -> None:
         self._main.complain(message.reason)

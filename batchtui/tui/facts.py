@@ -6,24 +6,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from batchtui.records import Checkpoint, Evaluation, Event, MachineSample, RunSummary, Step
-from batchtui.tui.view import LogView, Points
-
-STEP_COLUMNS = ("step_s", "loss", "variance")
+from batchtui.runs.series import Boundary
+from batchtui.tui.view import Course, LogView, Points
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """One read. `step_times` has the wall clock as x, `loss` and `variance` the step."""
+    """One read. `near` is the course of the last minutes, `whole` that of the whole run."""
 
     now: float
     summary: RunSummary
     meta: Mapping[str, object] = field(default_factory=dict)
     machine: MachineSample | None = None
     recent: Sequence[Step] = ()
-    step_times: Points = field(default_factory=Points)
-    loss: Points = field(default_factory=Points)
-    variance: Points = field(default_factory=Points)
-    memory: Mapping[str, Points] = field(default_factory=dict)  # column: points over time
+    near: Course = field(default_factory=Course)
+    whole: Course = field(default_factory=Course)
+    close_up: Course | None = None
+    # The machine's recent samples, or the GPU's: column to points over time.
+    memory: Mapping[str, Points] = field(default_factory=dict)
+    processor: Mapping[str, Points] = field(default_factory=dict)
+    phase_since: float | None = None
+    chain: Sequence[Boundary] = ()  # the run's parents and itself, by their first steps
     evaluations: Sequence[Evaluation] = ()
     checkpoints: Sequence[Checkpoint] = ()
     events: Sequence[Event] = ()

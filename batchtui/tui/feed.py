@@ -10,7 +10,12 @@ from batchtui.tui.view import View
 
 
 class ViewSource(Protocol):
-    """Where views come from; `read` is bounded in rows and time and runs in the feed's thread."""
+    """Where views come from; `read` is bounded in rows and time and runs in the feed's thread.
+
+    `span` are the first and the last step that views shall tell of in detail.
+    """
+
+    span: tuple[int, int] | None
 
     def read(self) -> View:
         """Look at the run once; raise BatchtuiError with one line if that cannot be done."""

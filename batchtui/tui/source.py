@@ -2,34 +2,38 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
-from collections.abc import Sequence
 
 from batchtui.errors import StoreError
 from batchtui.records import Event, MachineSample, RunSummary, Status
 from batchtui.runs.directory import RunDirectory
 from batchtui.runs.reader import RunReader
-from batchtui.runs.series import Band, Series
+from batchtui.runs.series import Series
 from batchtui.tui.assemble.whole import build_view
 from batchtui.tui.assemble.windows import RECENT_S
 from batchtui.tui.facts import Facts
 from batchtui.tui.logtail import LogTail
-from batchtui.tui.view import Points, View
+from batchtui.tui.view import Course, Points, View
 
 WIDTH = 256  # buckets of a chart at least: two to a cell on 128 columns
+CLOSE = 512  # where one chart has the whole screen
 RECENT_STEPS = 512
 _EVENTS = 50
+_CURVES = ("step_s", "loss", "variance")
 
 
 class RunSource:
-    """Reads one run. An ended run is read whole once, and then only its summary."""
+    """Reads one run; `span` are the first and the last step of what is wanted in detail."""
 
     def __init__(self, run: RunDirectory) -> None:
         self._run = run
         self._reader = RunReader(run)
         self._log = LogTail(run.log)
         self._last_event: int | None = None
+        self._phase_since: float | None = None
+        self.span: tuple[int, int] | None = None
         self._good: Facts | None = None
 
     def read(self) -> View:
@@ -56,42 +60,54 @@ class RunSource:
         first = max(1, last - back)
         near = reader.step_series(("step_s",), first, None, WIDTH)
         whole = reader.step_series(("loss", "variance"), None, None, WIDTH)
+        span = self.span
+        close_up = span and reader.step_series(("step_s", "loss", "variance"), *span, CLOSE)
+        processor, memory = self._machine(machine, meta.get("device"))
         facts = Facts(
             now=now,
             summary=summary,
             meta=meta,
             machine=machine,
             recent=recent,
-            step_times=_since(_over_time(near, "step_s"), RECENT_S),
-            loss=_points(whole, "loss"),
-            variance=_points(whole, "variance"),
-            memory=self._memory(machine, meta.get("device")),
+            near=_since(_course(near), RECENT_S),
+            whole=_course(whole),
+            close_up=_course(close_up) if close_up else None,
+            processor=processor,
+            memory=memory,
+            chain=reader.lineage(),
             evaluations=reader.evaluations(200),
             checkpoints=reader.checkpoints(5),
             events=(),
             log=self._log.read(now, self._events()),
+            phase_since=self._phase_since,
         )
         self._good = facts
         return facts
 
-    def _memory(self, machine: MachineSample | None, device: object) -> dict[str, Points]:
+    def _machine(
+        self, machine: MachineSample | None, device: object
+    ) -> tuple[dict[str, Points], dict[str, Points]]:
+        """Return the recent samples of the processor, and of the memory that is shown."""
         if machine is None:
-            return {}
+            return {}, {}
         since = machine.time - RECENT_S
-        if len(machine.gpus) == 1 and device != "cpu":
-            columns: Sequence[str] = ("used", "worker_used")
-            series = self._reader.gpu_series(machine.gpus[0].index, columns, since, WIDTH)
-        elif not machine.gpus or device == "cpu":
-            columns = ("limit_used", "worker_resident")
-            series = self._reader.machine_series(columns, since, WIDTH)
-        else:
-            return {}
-        return {column: _points(series, column) for column in columns}
+        columns, memory = ("cpu", "worker_cpu"), ("limit_used", "worker_resident")
+        series = self._reader.machine_series((*columns, *memory), since, WIDTH)
+        processor = {column: _points(series, column) for column in columns}
+        if machine.gpus and device != "cpu":
+            if len(machine.gpus) > 1:
+                return processor, {}
+            memory = ("used", "worker_used")
+            series = self._reader.gpu_series(machine.gpus[0].index, memory, since, WIDTH)
+        return processor, {column: _points(series, column) for column in memory}
 
     def _events(self) -> list[Event]:
         numbered = self._reader.events(_EVENTS, self._last_event)
         if numbered:
             self._last_event = numbered[-1][0]
+        for _, event in numbered:
+            if event.kind in ("phase", "started"):
+                self._phase_since = event.time
         return [event for _, event in numbered]
 
     def _without_store(self, now: float, reason: str) -> Facts:
@@ -100,40 +116,36 @@ class RunSource:
         if self._good is None:
             summary = RunSummary(run=self._run.name, status=Status.STARTING.value)
             return Facts(now=now, summary=summary, log=log, trouble=reason)
-        good = self._good
-        return Facts(
-            now=now, summary=good.summary, meta=good.meta, machine=good.machine,
-            recent=good.recent, step_times=good.step_times, loss=good.loss,
-            variance=good.variance, memory=good.memory, evaluations=good.evaluations,
-            checkpoints=good.checkpoints, log=log, trouble=reason,
-        )  # fmt: skip
+        return dataclasses.replace(self._good, now=now, log=log, events=(), trouble=reason)
 
 
 def _points(series: Series, column: str) -> Points:
-    return _band(series.x, series.columns[column])
-
-
-def _over_time(series: Series, column: str) -> Points:
-    """Return a column over the wall clock instead of steps."""
-    times = series.columns["time"].mean
-    known = [index for index, moment in enumerate(times) if moment is not None]
     band = series.columns[column]
-    return _band(
-        [times[index] or 0.0 for index in known],
-        Band(*([values[index] for index in known] for values in (band.low, band.high, band.mean))),
+    return Points(tuple(series.x), tuple(band.low), tuple(band.high), tuple(band.mean))
+
+
+def _course(series: Series) -> Course:
+    columns = series.columns
+    return Course(
+        samples=tuple(columns["samples"].mean),
+        time=tuple(columns["time"].mean),
+        **{name: _points(series, name) for name in _CURVES if name in columns},
     )
 
 
-def _band(x: Sequence[float], band: Band) -> Points:
-    return Points(tuple(x), tuple(band.low), tuple(band.high), tuple(band.mean))
-
-
-def _since(points: Points, span: float) -> Points:
+def _since(course: Course, span: float) -> Course:
     """Keep the last `span` seconds. A clock that was set back leaves the part after it."""
-    if not points.x:
-        return points
-    first = len(points.x) - 1
-    edge = points.x[-1] - span
-    while first > 0 and edge <= points.x[first - 1] <= points.x[first]:
-        first -= 1
-    return Points(points.x[first:], points.low[first:], points.high[first:], points.mean[first:])
+    times = course.time
+    first = len(times) - 1
+    later = times[-1] if times else None
+    edge = None if later is None else later - span
+    while first > 0 and edge is not None and later is not None:
+        earlier = times[first - 1]
+        if earlier is None or not edge <= earlier <= later:
+            break
+        first, later = first - 1, earlier
+    if first <= 0:
+        return course
+    x, low, high, mean = course.step_s
+    kept = Points(x[first:], low[first:], high[first:], mean[first:])
+    return course._replace(step_s=kept, samples=course.samples[first:], time=times[first:])

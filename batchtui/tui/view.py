@@ -26,6 +26,27 @@ class Points(NamedTuple):
     mean: tuple[float | None, ...] = ()
 
 
+class Course(NamedTuple):
+    """What was measured over a stretch of steps: the x of every curve are the same steps.
+
+    `samples` and `time` tell where these steps lie on the other axes: samples trained, and
+    seconds of the wall clock; None where that is unknown.
+    """
+
+    step_s: Points = Points()
+    loss: Points = Points()
+    variance: Points = Points()
+    samples: tuple[float | None, ...] = ()
+    time: tuple[float | None, ...] = ()
+
+
+class Mark(NamedTuple):
+    """The step at which a run of a chain takes over, and what changed there."""
+
+    x: float
+    label: str = ""
+
+
 class Window(NamedTuple):
     """The stretch of an x axis that a chart shows, and the words at its ends."""
 
@@ -54,17 +75,6 @@ class MemoryWarning(NamedTuple):
     text: str
 
 
-class CpuView(NamedTuple):
-    """The processor: fractions of one core each, except `worker_cores`."""
-
-    average: float | None = None
-    cores: tuple[float, ...] = ()
-    load: float | None = None
-    iowait: float | None = None
-    worker_cores: float | None = None
-    worker_processes: int | None = None
-
-
 class Part(NamedTuple):
     """A named share of a whole; `role` picks its look.
 
@@ -86,6 +96,18 @@ class History(NamedTuple):
     layers: tuple[tuple[str, Points], ...] = ()  # (role, points)
     full: float | None = None
     limit: float | None = None
+
+
+class CpuView(NamedTuple):
+    """The processor: fractions of one core each, except `worker_cores` and the history's cores."""
+
+    average: float | None = None
+    cores: tuple[float, ...] = ()
+    load: float | None = None
+    iowait: float | None = None
+    worker_cores: float | None = None
+    worker_processes: int | None = None
+    history: History = History()
 
 
 class GpuRow(NamedTuple):
@@ -118,11 +140,18 @@ class MemoryView(NamedTuple):
     gpus: tuple[GpuRow, ...] = ()  # filled where there is more than one
 
 
+class Startup(NamedTuple):
+    """What a worker does before its first step, and which of it is going on."""
+
+    phases: tuple[str, ...]
+    current: int
+    elapsed_s: float | None = None  # of the current phase
+
+
 class StepsView(NamedTuple):
     """How long steps take, and what they are made of."""
 
-    points: Points = Points()
-    window: Window = Window()
+    course: Course = Course()  # of the last minutes
     p50: float | None = None
     p95: float | None = None
     now: float | None = None
@@ -131,15 +160,18 @@ class StepsView(NamedTuple):
     samples_per_s: float | None = None
     parts: tuple[Part, ...] = ()
     reason: str | None = None  # why there is nothing to draw
+    startup: Startup | None = None  # what is done before there is something
 
 
 class LossView(NamedTuple):
     """The loss, its variance within a batch, and what was reached on the held-out split."""
 
-    loss: Points = Points()
-    variance: Points = Points()
-    window: Window = Window()
+    course: Course = Course()  # of the whole run
+    total_steps: float | None = None
+    total_samples: float | None = None
     log: bool = False
+    floor: float | None = None  # draw no lower than this; `lowest` is what there is below
+    lowest: float | None = None
     latest: float | None = None
     latest_variance: float | None = None
     variance_end: float | None = None  # where its curve ends, however well it is known
@@ -150,6 +182,7 @@ class LossView(NamedTuple):
     accuracy: float | None = None
     best_accuracy: float | None = None
     best_epoch: int | None = None
+    held_out_loss: float | None = None  # where there is no accuracy
     evaluation_reason: str | None = None
     nonfinite: int = 0
     alarm: str | None = None  # NaN, spikes
@@ -188,6 +221,14 @@ class BatchView(NamedTuple):
     alive: bool = False
 
 
+class Fact(NamedTuple):
+    """A line of the summary of an ended run."""
+
+    label: str
+    value: str
+    rest: str = ""  # what may be left out where there is no room
+
+
 class View(NamedTuple):
     """One look at a run."""
 
@@ -205,3 +246,7 @@ class View(NamedTuple):
     loss: LossView = LossView()
     log: LogView = LogView()
     batch: BatchView = BatchView()
+    summary: tuple[Fact, ...] = ()  # of an ended run
+    marks: tuple[Mark, ...] = ()  # restarts
+    origin: float = 0.0  # time of the first step
+    close_up: Course | None = None  # of the stretch of steps that was asked for

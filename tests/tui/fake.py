@@ -18,7 +18,7 @@ from batchtui.records import (
 )
 from batchtui.tui.assemble.whole import build_view
 from batchtui.tui.facts import Facts
-from batchtui.tui.view import LogLine, LogView, Points, View
+from batchtui.tui.view import Course, LogLine, LogView, Points, View
 
 GIB = 1 << 30
 NOW = 1_800_000_000.0
@@ -143,10 +143,10 @@ def facts(
         meta=gathered | (meta or {}),
         machine=sample,
         recent=recorded[-512:],
-        step_times=points([s.time for s in recent], [s.step_s for s in recent]),
-        loss=points([float(s.step) for s in shown], [s.loss for s in shown]),
-        variance=points([float(s.step) for s in shown], [s.variance for s in shown]),
+        near=course(recent),
+        whole=course(shown),
         memory=memory_points(ticks),
+        processor=processor_points(ticks, len(sample.cores)),
         evaluations=[
             Evaluation(time=NOW, step=n * 150, samples=0, epoch=n, accuracy=0.9 + 0.006 * n)
             for n in range(1, 1 + min(12, steps // 150))
@@ -155,6 +155,25 @@ def facts(
         events=[Event(time=NOW - 60, level="info", kind="checkpoint", message="checkpoint saved")],
         log=log or LogView(lines=log_lines()),
     )
+
+
+def course(steps: list[Step]) -> Course:
+    """Return what a store would tell of these steps, one a bucket."""
+    x = [float(step.step) for step in steps]
+    return Course(
+        step_s=points(x, [step.step_s for step in steps]),
+        loss=points(x, [step.loss for step in steps]),
+        variance=points(x, [step.variance for step in steps]),
+        samples=tuple(float(step.samples) for step in steps),
+        time=tuple(step.time for step in steps),
+    )
+
+
+def processor_points(ticks: list[float], cores: int) -> dict[str, Points]:
+    chance = random.Random(5)
+    busy: list[float | None] = [chance.uniform(0.4, 0.7) for _ in ticks]
+    own: list[float | None] = [value and 0.7 * value * cores for value in busy]
+    return {"cpu": points(ticks, busy), "worker_cpu": points(ticks, own)}
 
 
 def memory_points(ticks: list[float]) -> dict[str, Points]:
@@ -194,6 +213,7 @@ class FakeSource:
 
     def __init__(self, given: Facts, change: Callable[[Facts, int], Facts] | None = None) -> None:
         self.facts, self._change, self.reads = given, change, 0
+        self.span: tuple[int, int] | None = None
 
     def read(self) -> View:
         self.reads += 1

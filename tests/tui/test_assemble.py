@@ -6,10 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchtui.records import GpuSample, RunSummary, Status
+from batchtui.records import Evaluation, GpuSample, RunSummary, Status
+from batchtui.runs.series import Boundary
 from batchtui.tui.assemble import windows
 from batchtui.tui.assemble.whole import build_view
 from batchtui.tui.facts import Facts
+from batchtui.tui.view import Mark
 from tests.tui import fake
 from tests.tui.fake import GIB
 
@@ -115,9 +117,9 @@ def test_parts_of_a_step_add_up() -> None:
 
 def test_one_huge_step_does_not_flatten_the_rest() -> None:
     facts = fake.facts(200)
-    values = list(facts.step_times.mean)
-    values[0] = 9.0
-    facts = dataclasses.replace(facts, step_times=fake.points(list(facts.step_times.x), values))
+    near = facts.near
+    times = fake.points(list(near.step_s.x), [9.0, *near.step_s.mean[1:]])
+    facts = dataclasses.replace(facts, near=near._replace(step_s=times))
     steps = build_view(facts).steps
     assert steps.ceiling == pytest.approx(3 * 0.139 * 1.2)
     assert steps.highest == 9.0
@@ -166,3 +168,49 @@ def test_a_window_of_steps_holds_all_and_is_never_mostly_empty(first: int, count
     if count >= 8:
         assert window.end - first <= 1.34 * count
     assert windows.step_window(first, last, None, ended=True).end == max(last, first + 1)
+
+
+def test_a_loss_of_almost_nothing_does_not_take_the_decades() -> None:
+    given = fake.facts(400)
+    whole = given.whole
+    tiny = [1e-9 if index == 100 else value for index, value in enumerate(whole.loss.mean)]
+    loss = fake.points(list(whole.loss.x), tiny)
+    shown = build_view(dataclasses.replace(given, whole=whole._replace(loss=loss))).loss
+    assert shown.log
+    assert shown.lowest == 1e-9
+    assert shown.floor is not None
+    assert shown.floor > 1e-3
+
+
+def test_an_ended_run_is_summed_up() -> None:
+    given = fake.facts(1800, status="finished", ended=fake.NOW)
+    told = {fact.label: fact.value + fact.rest for fact in build_view(given).summary}
+    assert told["took"].startswith("4m10s from ")
+    assert told["trained"] == "115,200 of 864,000 samples"
+    assert told["accuracy"] == "97.2% best 97.2% in epoch 12"
+    assert told["speed"] == "460 samples/s 139 ms a step"
+    assert told["peak"] == "4.4 GiB of 16.0 GiB"
+    assert told["saved"] == "step 1,500"
+    assert build_view(fake.facts(20)).summary == ()
+
+
+def test_a_training_without_accuracy_tells_its_held_out_loss() -> None:
+    given = fake.facts(200)
+    told = Evaluation(time=fake.NOW, step=150, samples=0, epoch=1, loss=2.31)
+    view = build_view(dataclasses.replace(given, evaluations=[told]))
+    assert (view.loss.accuracy, view.loss.held_out_loss) == (None, 2.31)
+
+
+def test_restarts_are_marked_and_say_what_changed() -> None:
+    chain = [Boundary(1, "a-001", 64), Boundary(500, "a-002", 64), Boundary(900, "a-003", 128)]
+    view = build_view(dataclasses.replace(fake.facts(1000), chain=chain))
+    assert view.marks == (Mark(500, ""), Mark(900, "128"))
+
+
+def test_a_start_says_what_is_done_and_for_how_long_the_rest() -> None:
+    given = fake.facts(0, status="starting", meta={"phase": "building the model"})
+    startup = build_view(dataclasses.replace(given, phase_since=fake.NOW - 12)).steps.startup
+    assert startup is not None
+    assert startup.phases[startup.current] == "building the model"
+    assert startup.elapsed_s == 12
+    assert build_view(fake.facts(0, status="failed")).steps.startup is None

@@ -5,7 +5,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchtui.tui.view import Points, Window
+from batchtui.tui.view import Mark, Points, Window
 from batchtui.tui.widgets.braille import BLANK, Raster, reduce_columns, smooth
 from batchtui.tui.widgets.canvas import Canvas
 from batchtui.tui.widgets.chart import Box, Chart, Curve, Reference, draw_chart, spread
@@ -77,7 +77,7 @@ def test_every_spike_survives_the_reduction(raw: list[tuple[float, float]], widt
 def test_the_chart_draws_the_extremes_of_every_column(
     values: list[float], width: int, height: int
 ) -> None:
-    """Whatever the curve, the dot of each column's lowest and highest value is on the canvas."""
+    """Whatever the curve, the dots of each column's extremes are on the canvas, or its line is."""
     x = [float(index) for index in range(len(values))]
     window = Window(0.0, max(1.0, x[-1]))
     canvas = Canvas(width + 6, height + 1)
@@ -95,7 +95,8 @@ def test_the_chart_draws_the_extremes_of_every_column(
             cell = ord(rows[row // 4][6 + column // 2]) - BLANK
             bit = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))[row % 4][column % 2]
             assert 0 < cell < 256
-            assert cell & bit
+            # Where the line passes, it alone is drawn.
+            assert cell & bit or canvas.look(6 + column // 2, row // 4) == "pale"
 
 
 def test_gaps_stay_gaps_and_near_points_are_joined() -> None:
@@ -165,3 +166,47 @@ def test_a_ceiling_marks_what_is_above() -> None:
     chart = Chart((curve,), Window(0, 4), str, ceiling=3.0, references=(Reference(2, "p", "red"),))
     draw_chart(canvas, Box(0, 0, 40, 8), chart, Scale())
     assert any("▲" in text for y in range(8) for text, _ in canvas.runs(y))
+
+
+def drawn(canvas: Canvas) -> list[str]:
+    return ["".join(text for text, _ in canvas.runs(y)) for y in range(canvas.height)]
+
+
+def test_quantiles_are_drawn_over_the_data() -> None:
+    canvas = Canvas(46, 9)
+    curve = Curve(points([float(x) for x in range(80)], [1.0, 3.0] * 40), "pale", "deep")
+    chart = Chart((curve,), Window(0, 80), str, references=(Reference(2.5, "p95", "orange"),))
+    draw_chart(canvas, Box(0, 0, 46, 9), chart, Scale())
+    plot = [canvas.look(x, y) for y in range(8) for x in range(6, 35)]
+    assert plot.count("orange") >= 14  # every other cell of a row full of data
+
+
+def test_a_line_is_one_dot_thick_over_what_lies_around_it() -> None:
+    raster = Raster(1, 1, 2, range(1))
+    raster.bar(1, 0, 0, 3)
+    raster.bar(0, 0, 2, 2)
+    assert dots(raster) == {(0, 2)}
+
+
+def test_restarts_and_cursor_stand_upright() -> None:
+    canvas = Canvas(46, 9)
+    curve = Curve(points([0, 99], [1.0, 2.0]), "pale", "deep")
+    marks = (Mark(50.0, "128"), Mark(200.0, "beyond"))
+    chart = Chart((curve,), Window(0, 100), str, label_width=0, marks=marks, cursor=25.0)
+    draw_chart(canvas, Box(0, 0, 46, 9), chart, Scale())
+    shown = drawn(canvas)
+    assert shown[0][26:30] == "┊128"
+    assert [row[16] for row in shown[:8]] == ["│"] * 8
+    assert shown[8][16] == "▲"
+    assert "beyond" not in "".join(shown)
+
+
+def test_a_floor_cuts_the_decades_below_and_says_so() -> None:
+    curve = Curve(points([0, 1, 2, 3], [1.0, 0.5, 1e-9, 0.1]), "pale", "deep")
+    scale = Scale()
+    canvas = Canvas(46, 9)
+    chart = Chart((curve,), Window(0, 4), tick_text, floor=0.05, log=True)
+    draw_chart(canvas, Box(0, 0, 46, 9), chart, scale)
+    assert scale.log
+    assert scale.low >= -2
+    assert drawn(canvas)[7][5] == "▼"

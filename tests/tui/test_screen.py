@@ -95,7 +95,9 @@ async def test_every_state_fits_every_size(state: str) -> None:
             shown = lines(app)
             assert len(shown) == size[1]
             assert all(len(line) == size[0] for line in shown)
-            assert has(app, "CPU", "Step time", "Loss and variance", "Log", "Advisor", "Quit")
+            ended = not app.query_one(HeaderPane).view.status.alive  # type: ignore[union-attr]
+            last = "Summary" if ended else "Advisor"
+            assert has(app, "CPU", "Step time", "Loss and variance", "Log", last, "Quit")
             # Nothing is cut at the lower edge: the footer is the last line.
             assert shown[-1].strip().startswith("+")
 
@@ -124,15 +126,29 @@ async def test_eight_gpus_have_a_row_each() -> None:
 
 
 async def test_more_gpus_than_rows_say_how_many_are_left_out() -> None:
-    async with running(facts(600, sample=SLICES), (80, 24)) as (app, _):
+    async with running(facts(600, sample=SLICES), (60, 16)) as (app, pilot):
         assert has(app, "14 × A100 MIG 1g.10gb", "more")
+        await pilot.resize_terminal(80, 24)
+        await pilot.pause()
+        assert has(app, "13    15.0  91%")
+        assert "more" not in "\n".join(lines(app))
+
+
+async def test_eight_gpus_are_all_there_at_the_least_size() -> None:
+    async with running(facts(600, sample=EIGHT), (60, 16)) as (app, _):
+        assert has(app, "0  50  91%", "7  71  91%")
+
+
+async def test_a_warning_is_whole_at_the_least_size() -> None:
+    async with running(STATES["warned"], (60, 16)) as (app, _):
+        assert has(app, "!! GPU 0 memory 98% full")
 
 
 async def test_states_have_words_and_causes() -> None:
     for state, texts in {
-        "starting": ("◌ starting", "importing torch", "no step yet"),
+        "starting": ("◌ starting", "▶ importing torch", "· first batch", "no loss yet"),
         "evaluating": ("● evaluating",),
-        "finished": ("✓ finished", "took"),
+        "finished": ("✓ finished", "took", "115,200 of 864,000 samples", "at the end", "136 last"),
         "failed": ("✗ failed", "ValueError: no xxx"),
         "out of memory": ("✗ out of memory", "CUDA out of memory"),
         "lost": ("? lost", "no sign of life for 1m00s"),

@@ -70,9 +70,10 @@ def test_a_run_on_the_cpu(run: RunDirectory) -> None:
     assert view.memory.used == 4 * GIB
     assert [role for role, _ in view.memory.history.layers] == ["a", "other"]
     assert view.loss.accuracy == 0.93
-    assert len(view.loss.loss.x) >= 256
-    assert view.loss.loss.x[0] == 1.0
-    assert max(value or 0 for value in view.steps.points.high) == pytest.approx(0.6)
+    assert len(view.loss.course.loss.x) >= 256
+    assert view.loss.course.loss.x[0] == 1.0
+    assert view.cpu.history.layers[-1][1].mean[0] == pytest.approx(1.0)  # half of two cores
+    assert max(value or 0 for value in view.steps.course.step_s.high) == pytest.approx(0.6)
     assert view.steps.p50 == 0.1
     assert view.batch.variance == pytest.approx(0.5)
     assert [line.text for line in view.log.lines] == ["worker started", "hello"]
@@ -134,5 +135,11 @@ def test_a_long_run_is_read_in_bounded_time(run: RunDirectory) -> None:
     began = time.perf_counter()
     view = source.read()
     assert time.perf_counter() - began < 0.3
-    assert 256 <= len(view.loss.loss.x) <= 512
+    assert 256 <= len(view.loss.course.loss.x) <= 512
+    assert view.close_up is None
+    source.span = (100_000, 100_300)
+    close_up = source.read().close_up
+    assert close_up is not None
+    assert list(close_up.loss.x) == [float(step) for step in range(100_000, 100_301)]
+    assert close_up.time[0] == START + 10_000.0
     store.close(final=False)

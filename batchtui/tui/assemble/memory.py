@@ -183,9 +183,14 @@ def headroom(memory: MemoryView, meta: Mapping[str, object]) -> int | None:
 
 
 def _history(facts: Facts, own: str, all_of_it: str, full: int | None) -> History:
-    worker, used = facts.memory.get(own), facts.memory.get(all_of_it)
+    used = facts.memory.get(all_of_it)
     if used is None or not used.x:
         return History()
+    return stacked(facts.memory.get(own), used, full, _limit(facts.meta, full))
+
+
+def stacked(worker: Points | None, used: Points, full: float | None, limit: int | None) -> History:
+    """Lay what others use upon what the worker uses."""
     window = recent_window(used.x[0], used.x[-1])
     layers: list[tuple[str, Points]] = []
     rest = used
@@ -197,7 +202,7 @@ def _history(facts: Facts, own: str, all_of_it: str, full: int | None) -> Histor
         )
         rest = Points(used.x, values, values, values)
     layers.append(("other", rest))
-    return History(window, tuple(layers), float(full) if full else None, _limit(facts.meta, full))
+    return History(window, tuple(layers), float(full) if full else None, limit)
 
 
 def _limit(meta: Mapping[str, object], total: int | None) -> int | None:

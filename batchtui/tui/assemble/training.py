@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 from batchtui import units
 from batchtui.advise import noise
 from batchtui.records import Status, Step
 from batchtui.text import clean
 from batchtui.tui.assemble.memory import headroom
-from batchtui.tui.assemble.windows import recent_window, step_window
 from batchtui.tui.facts import Facts
-from batchtui.tui.view import BatchView, LossView, MemoryView, Part, Points, StepsView
+from batchtui.tui.view import (
+    BatchView,
+    LossView,
+    Mark,
+    MemoryView,
+    Part,
+    Points,
+    Startup,
+    StepsView,
+)
 
 _PARTS = (
     ("data wait", "data_s", "d"),
@@ -21,6 +30,11 @@ _PARTS = (
     ("backward", "backward_s", "b"),
     ("optimizer", "optimizer_s", "c"),
 )
+# What a worker says it is doing before its first step, in this order (train/main.py, work.py).
+_STARTING = (
+    "importing torch", "looking up the model", "building the model", "loading the data",
+    "first batch",
+)  # fmt: skip
 # One step that took so many times the 95th percentile does not flatten all others.
 _CLIP = 6.0
 _STALE_S = 30.0
@@ -34,18 +48,17 @@ def number_of(facts: Facts, key: str) -> float | None:
 
 def steps_view(facts: Facts, alive: bool) -> StepsView:
     """Show the recent step times, their quantiles and what a step is made of."""
-    points = facts.step_times
+    points = facts.near.step_s
     recent = [step for step in facts.recent if step.step_s is not None]
     if not points.x:
-        return StepsView(reason=_nothing(facts, alive))
+        return StepsView(reason=_nothing(facts, alive), startup=_startup(facts, alive))
     p50, p95 = number_of(facts, "step_time_p50_s"), number_of(facts, "step_time_p95_s")
     highest = max((value for value in points.high if value is not None), default=None)
     ceiling = None
     if p95 is not None and highest is not None and highest > _CLIP * p95:
         ceiling = _CLIP / 2 * p95
     return StepsView(
-        points=points,
-        window=recent_window(points.x[0], points.x[-1]),
+        course=facts.near,
         p50=p50,
         p95=p95,
         now=recent[-1].step_s if recent else None,
@@ -77,12 +90,12 @@ def step_parts(recent: Sequence[Step]) -> tuple[Part, ...]:
 
 def loss_view(facts: Facts, alive: bool) -> LossView:
     """Show loss and variance over all steps, their noise, and the held-out accuracy."""
-    loss = facts.loss
+    loss, spread = facts.whole.loss, facts.whole.variance
     measured = [e for e in facts.evaluations if e.accuracy is not None]
     best = max(measured, key=lambda e: e.accuracy or 0.0, default=None)
     nonfinite = int(number_of(facts, "nonfinite_steps") or 0)
     if not loss.x:
-        return LossView(reason=_nothing(facts, alive))
+        return LossView(reason="no step was recorded" if not alive else "no loss yet")
     total = number_of(facts, "total_samples")
     each = facts.summary.global_batch_size
     batches = [
@@ -94,16 +107,19 @@ def loss_view(facts: Facts, alive: bool) -> LossView:
     ratio = noise.ratio(trend_free, variance, batches[-1].size if batches else None)
     stale = _stale(facts, alive)
     last = [b.loss for b in batches[-16:] if b.loss is not None and math.isfinite(b.loss)]
+    log = _wide(loss, spread)
+    floor, lowest = _floor(loss, spread) if log else (None, None)
+    last_evaluation = facts.evaluations[-1] if facts.evaluations else None
     return LossView(
-        loss=loss,
-        variance=facts.variance,
-        window=step_window(
-            loss.x[0], loss.x[-1], total / each if total and each else None, not alive
-        ),
-        log=_wide(loss, facts.variance),
+        course=facts.whole,
+        total_steps=total / each if total and each else None,
+        total_samples=total,
+        log=log,
+        floor=floor,
+        lowest=lowest,
         latest=sum(last) / len(last) if last else None,
         latest_variance=variance.value,
-        variance_end=_end(facts.variance),
+        variance_end=_end(spread),
         trend_free=None if stale else trend_free.value,
         ratio=None if stale else ratio.value,
         noise_reason=stale or trend_free.reason or ratio.reason,
@@ -111,7 +127,8 @@ def loss_view(facts: Facts, alive: bool) -> LossView:
         accuracy=measured[-1].accuracy if measured else None,
         best_accuracy=best.accuracy if best else None,
         best_epoch=best.epoch if best else None,
-        evaluation_reason=None if measured else "no evaluation yet",
+        held_out_loss=None if measured or last_evaluation is None else last_evaluation.loss,
+        evaluation_reason=None if measured else "no evaluation yet" if alive else "no evaluation",
         nonfinite=nonfinite,
         alarm=_alarm(facts, nonfinite),
     )
@@ -146,6 +163,43 @@ def _wide(*curves: Points) -> bool:
     """Whether the curves span so much that only a logarithmic scale shows all of it."""
     values = [v for curve in curves for v in curve.mean if v is not None and v > 0]
     return bool(values) and max(values) > 50 * min(values)
+
+
+def _floor(*curves: Points) -> tuple[float | None, float | None]:
+    """Return where a logarithmic axis may end, and the lowest value if that lies below.
+
+    The axis ends at the 5th percentile of each curve's means: a loss of almost nothing in a batch
+    here and there would else take most of the decades.
+    """
+    floors, lowest = [], []
+    for curve in curves:
+        means = sorted(value for value in curve.mean if value is not None and value > 0)
+        if means:
+            floors.append(means[len(means) // 20])
+            lowest += [value for value in curve.low if value is not None and value > 0]
+    if not floors or min(lowest) >= min(floors):
+        return None, None
+    return min(floors), min(lowest)
+
+
+def marks(facts: Facts) -> tuple[Mark, ...]:
+    """Return where the runs after the first take over; the batch size is told where it changes."""
+    found = []
+    for before, run in pairwise(facts.chain):
+        changed = run.batch_size != before.batch_size
+        found.append(Mark(run.step, units.count(run.batch_size) if changed else ""))
+    return tuple(found)
+
+
+def _startup(facts: Facts, alive: bool) -> Startup | None:
+    """Return how far a worker is that has not trained yet."""
+    phase = facts.meta.get("phase")
+    if not alive or phase not in _STARTING:
+        return None
+    since = facts.phase_since
+    return Startup(
+        _STARTING, _STARTING.index(phase), None if since is None else max(0.0, facts.now - since)
+    )
 
 
 def batch_view(facts: Facts, status: Status, memory: MemoryView) -> BatchView:

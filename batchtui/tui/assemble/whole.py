@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from batchtui import units
-from batchtui.records import MachineSample, Status
+from batchtui.records import Status
 from batchtui.text import clean
-from batchtui.tui.assemble.memory import memory_view, warning
-from batchtui.tui.assemble.training import batch_view, loss_view, number_of, steps_view
+from batchtui.tui.assemble.memory import memory_view, stacked, warning
+from batchtui.tui.assemble.summary import summary_of
+from batchtui.tui.assemble.training import batch_view, loss_view, marks, number_of, steps_view
 from batchtui.tui.facts import Facts
-from batchtui.tui.view import CpuView, Progress, View
+from batchtui.tui.view import CpuView, History, Points, Progress, View
 
 
 def build_view(facts: Facts) -> View:
@@ -30,12 +31,16 @@ def build_view(facts: Facts) -> View:
         trouble=clean(facts.trouble, 200) if facts.trouble else None,
         warning=warning(facts.meta) if alive else None,
         progress=progress(facts, alive),
-        cpu=cpu_view(facts.machine),
+        cpu=cpu_view(facts),
         memory=memory,
         steps=steps_view(facts, alive),
         loss=loss_view(facts, alive),
         log=facts.log,
         batch=batch_view(facts, status, memory),
+        summary=() if alive else summary_of(facts),
+        marks=marks(facts),
+        origin=next((moment for moment in facts.whole.time if moment is not None), 0.0),
+        close_up=facts.close_up,
     )
 
 
@@ -81,8 +86,9 @@ def progress(facts: Facts, alive: bool) -> Progress:
     )
 
 
-def cpu_view(machine: MachineSample | None) -> CpuView:
-    """Return the processor's part of a sample."""
+def cpu_view(facts: Facts) -> CpuView:
+    """Return the processor's part of a sample, and what it did before."""
+    machine = facts.machine
     if machine is None:
         return CpuView()
     return CpuView(
@@ -92,4 +98,18 @@ def cpu_view(machine: MachineSample | None) -> CpuView:
         iowait=machine.iowait,
         worker_cores=machine.worker_cpu,
         worker_processes=machine.worker_processes,
+        history=_busy_cores(facts, len(machine.cores)),
     )
+
+
+def _busy_cores(facts: Facts, cores: int) -> History:
+    """Return how many cores were busy, the worker's below those of others."""
+    busy, own = facts.processor.get("cpu"), facts.processor.get("worker_cpu")
+    if busy is None or own is None or not busy.x or not cores:
+        return History()
+
+    def times(values: tuple[float | None, ...]) -> tuple[float | None, ...]:
+        return tuple(None if value is None else value * cores for value in values)
+
+    whole = Points(busy.x, times(busy.low), times(busy.high), times(busy.mean))
+    return stacked(own, whole, float(cores), None)

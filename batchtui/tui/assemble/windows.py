@@ -26,7 +26,7 @@ def recent_window(first: float, last: float) -> Window:
     else:
         quarter = span / 4
         start = math.ceil(last / quarter) * quarter - span
-    return Window(start, start + span, _clock(start), _clock(start + span))
+    return Window(start, start + span, clock(start), clock(start + span))
 
 
 def step_window(first: float, last: float, total: float | None, ended: bool) -> Window:
@@ -50,5 +50,6 @@ def round_up(value: float) -> float:
     return value
 
 
-def _clock(moment: float) -> str:
+def clock(moment: float) -> str:
+    """Return a moment of the wall clock as text."""
     return time.strftime("%H:%M:%S", time.localtime(moment))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from batchtui import units
 from batchtui.advise.choice import steps_per_epoch
 from batchtui.advise.noise import batch_mean_deviation
+from batchtui.tui.panes.summary import draw_summary
 from batchtui.tui.view import BatchView, View
 from batchtui.tui.widgets import glyphs
 from batchtui.tui.widgets.canvas import Canvas
@@ -39,8 +40,14 @@ class AdvisorPane(Pane):
             return f"limit {units.MISSING}", "dim"
         return forecast.verdict, VERDICT_LOOKS[forecast.verdict]
 
+    def heading(self, view: View) -> str:
+        return "Summary" if self._chosen(view) is None and view.summary else self.title
+
     def draw(self, canvas: Canvas, view: View) -> None:
         batch, chosen = view.batch, self._chosen(view)
+        if chosen is None and view.summary:
+            draw_summary(canvas, view.summary)
+            return
         x = canvas.put(0, 0, units.count(batch.size), "strong")
         if chosen is not None:
             x = canvas.put(x, 0, " → ", "dim")
@@ -57,7 +64,7 @@ class AdvisorPane(Pane):
             if short and then and then[0].endswith(" GiB"):
                 now = now.removesuffix(" GiB")
             canvas.put(0, y, _SHORT[label] if short else label, "label", end=x)
-            x = canvas.put(x, y, now, "dim" if now.startswith(units.MISSING) else "text")
+            x = canvas.put_words(x, y, now, "dim" if now.startswith(units.MISSING) else "text")
             for text in then:
                 if x + glyphs.width(text) <= canvas.width:
                     missing = units.MISSING in text or text.startswith("  ")

@@ -5,9 +5,10 @@ from __future__ import annotations
 from batchtui import units
 from batchtui.tui.panes.cores import draw_cores
 from batchtui.tui.view import CpuView, View
-from batchtui.tui.widgets.bars import draw_bar, level_look
-from batchtui.tui.widgets.canvas import Canvas
+from batchtui.tui.widgets.bars import draw_bar, draw_history, level_look
+from batchtui.tui.widgets.canvas import Box, Canvas
 from batchtui.tui.widgets.pane import Pane
+from batchtui.tui.widgets.scale import tick_text
 
 _LIST_COLUMN = 19  # cells a core takes at least, as a labelled bar
 
@@ -17,6 +18,8 @@ class CpuPane(Pane):
 
     def heading(self, view: View) -> str:
         cores = len(view.cpu.cores)
+        if not view.status.alive:
+            return "CPU · at the end"
         return f"CPU · {cores} core{'s' * (cores != 1)}" if cores else "CPU"
 
     def note(self, view: View) -> tuple[str, str]:
@@ -36,7 +39,12 @@ class CpuPane(Pane):
         rows = -(-len(cpu.cores) // columns)
         if rows <= height:
             # As few columns as the height allows, so that bars are long.
-            self._list(canvas, cpu, max(1, -(-len(cpu.cores) // height)))
+            columns = max(1, -(-len(cpu.cores) // height))
+            self._list(canvas, cpu, columns)
+            y = 1 + -(-len(cpu.cores) // columns)
+            if canvas.height - y >= 3:
+                box = Box(0, y + 1, canvas.width, canvas.height - y - 1)
+                draw_history(canvas, box, cpu.history, tick_text)
         else:
             draw_cores(canvas, 1, cpu.cores)
 

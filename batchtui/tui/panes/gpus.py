@@ -9,6 +9,7 @@ from batchtui.tui.view import GpuRow
 from batchtui.tui.widgets.bars import draw_bar, level_look
 from batchtui.tui.widgets.canvas import Canvas
 
+_LEAST, _EXACT = 9, 10  # cells of a row beside its label: ` 50 100%`, ` 50.0 100%`
 _LEVELS = {"warning": "orange", "critical": "red"}
 
 
@@ -17,21 +18,23 @@ def draw_gpus(canvas: Canvas, gpus: Sequence[GpuRow]) -> None:
     headed = canvas.height > len(gpus)
     rows = canvas.height - headed
     digits = max(len(gpu.label) for gpu in gpus)
-    columns = 2 if len(gpus) > rows and canvas.width >= 46 else 1
+    least = digits + _LEAST
+    columns = max(1, min(-(-len(gpus) // rows), (canvas.width + 1) // (least + 1)))
     if columns > 1:  # of about equal length
         rows = min(rows, -(-len(gpus) // columns))
-    width = (canvas.width - 2 * (columns - 1)) // columns
+    gap = 2 if (canvas.width + 2) // columns >= least + 2 else 1
+    width = (canvas.width - gap * (columns - 1)) // columns
     shown = list(gpus)
     if len(gpus) > rows * columns:
         shown = shown[: rows * columns - 1]
         canvas.put(
-            (columns - 1) * (width + 2),
+            (columns - 1) * (width + gap),
             canvas.height - 1,
             f"… {len(gpus) - len(shown)} more",
             "dim",
         )
     for column in range(columns):
-        x = column * (width + 2)
+        x = column * (width + gap)
         if headed and (column == 0 or len(shown) > rows):
             _row(canvas, x, 0, width, digits, None)
         for index, gpu in enumerate(shown[column * rows : (column + 1) * rows]):
@@ -66,10 +69,13 @@ def _row(canvas: Canvas, x: int, y: int, width: int, digits: int, gpu: GpuRow | 
         return
     fraction = gpu.used / gpu.total if gpu.used is not None and gpu.total else None
     look = _LEVELS.get(gpu.level or "", "orange" if level_look(fraction) != "green" else "green")
-    draw_bar(canvas, start, y, bar, fraction, look)
     number, _, unit = units.gib(gpu.used).partition(" ")
-    start = canvas.right(end, y, unit, "dim")
-    canvas.right(start - 1, y, number, look if gpu.level else "text")
+    if bar >= 3:
+        draw_bar(canvas, start, y, bar, fraction, look)
+        end = canvas.right(end, y, unit, "dim") - 1
+    elif width < digits + _EXACT and unit == "GiB":
+        number = f"{float(number):.0f}"
+    canvas.right(end, y, number, look if gpu.level else "text")
 
 
 def _right(canvas: Canvas, end: int, y: int, width: int, head: str, value: str | None) -> int:

@@ -25,6 +25,9 @@ STATES = {
 }
 
 
+_RIGHT = 20  # cells for per cent and time
+
+
 class HeaderPane(Pane, can_focus=False):
     """One line, or two where there is room for what the run is doing or why it ended."""
 
@@ -33,11 +36,15 @@ class HeaderPane(Pane, can_focus=False):
 
     paused: reactive[bool] = reactive(False, repaint=False)
     message: reactive[str] = reactive("", repaint=False)  # the last answer of the supervisor
+    notice: reactive[str] = reactive("", repaint=False)  # what a key has just done
 
     def watch_paused(self) -> None:
         self.redraw()
 
     def watch_message(self) -> None:
+        self.redraw()
+
+    def watch_notice(self) -> None:
         self.redraw()
 
     def draw(self, canvas: Canvas, view: View) -> None:
@@ -52,20 +59,30 @@ class HeaderPane(Pane, can_focus=False):
         x = canvas.put(x, 0, f"{glyph} {view.word}", look) + 2
         if self.paused:
             x = canvas.put(x, 0, " paused ", "caution") + 2
-        end = self._right(canvas, view)
-        if view.warning is not None:
-            text = f" {LEVEL_GLYPHS[view.warning.level]} {view.warning.text} "
-            alarm = "alarm" if view.warning.level == "critical" else "caution"
-            x = canvas.put(x, 0, text, alarm, end=max(x, end - 1)) + 1
-        elif view.trouble is not None:
-            x = canvas.put(x, 0, f"▲ {view.trouble}", "warn", end=max(x, end - 1)) + 1
-        elif self.message and view.status.alive:
-            x = canvas.put(x, 0, self.message, "warn", end=max(x, end - 1)) + 2
-        elif view.detail is not None and canvas.height == 1:
-            x = canvas.put(x, 0, glyphs.clip(view.detail, max(0, end - 1 - x)), "text") + 2
+        text, said_look, urgent = self._said(canvas, view)
+        end = width - 1
+        if not urgent or x + glyphs.width(text) <= width - _RIGHT:
+            end = self._right(canvas, view)
+        if text:
+            x = canvas.put(x, 0, glyphs.clip_words(text, max(0, end - 1 - x)), said_look) + 2
         self._middle(canvas, view, x, end - 2)
         if canvas.height > 1 and view.detail is not None:
             canvas.put(3, 1, glyphs.clip(view.detail, canvas.width - 4), "text")
+
+    def _said(self, canvas: Canvas, view: View) -> tuple[str, str, bool]:
+        """Return the one thing to say, its look, and whether it goes before time and per cent."""
+        if self.notice:
+            return self.notice, "brand", True
+        if view.warning is not None:
+            text = f" {LEVEL_GLYPHS[view.warning.level]} {view.warning.text} "
+            return text, "alarm" if view.warning.level == "critical" else "caution", True
+        if view.trouble is not None:
+            return f"▲ {view.trouble}", "warn", False
+        if self.message and view.status.alive:
+            return self.message, "warn", False
+        if view.detail is not None and canvas.height == 1:
+            return view.detail, "text", False
+        return "", "text", False
 
     def _right(self, canvas: Canvas, view: View) -> int:
         """Draw per cent and time at the right edge; return where they start."""

@@ -63,8 +63,9 @@ class LogPane(Pane):
             canvas.centre(view.log.reason or nothing, "dim")
             return
         first = self._scroll.first([line.number for line in lines], canvas.height)
-        stamped = canvas.width >= 44
-        for y, line in enumerate(lines[first : first + canvas.height]):
+        page = lines[first : first + canvas.height]
+        stamped = canvas.width >= 44 and any(line.time is not None for line in page)
+        for y, line in enumerate(page):
             self._line(canvas, y, line, stamped)
 
     def _line(self, canvas: Canvas, y: int, line: LogLine, stamped: bool) -> None:

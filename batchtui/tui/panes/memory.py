@@ -6,7 +6,7 @@ from batchtui import units
 from batchtui.tui.panes.gpus import draw_gpus
 from batchtui.tui.view import MemoryView, View
 from batchtui.tui.widgets.bars import draw_history, draw_parts
-from batchtui.tui.widgets.canvas import Canvas
+from batchtui.tui.widgets.canvas import Box, Canvas
 from batchtui.tui.widgets.legend import draw_facts, draw_legend
 from batchtui.tui.widgets.pane import LEVEL_LOOKS, Pane
 
@@ -17,7 +17,8 @@ class MemoryPane(Pane):
     title = "Memory"
 
     def heading(self, view: View) -> str:
-        return view.memory.title
+        title = view.memory.title
+        return title if view.status.alive else f"{title} · at the end"
 
     def level(self, view: View) -> str | None:
         return view.memory.level
@@ -41,7 +42,8 @@ class MemoryPane(Pane):
             draw_facts(canvas, memory.facts, y)
             y += 1
         if canvas.height - y >= 2:
-            draw_history(canvas, 0, y, canvas.width, canvas.height - y, memory.history)
+            box = Box(0, y, canvas.width, canvas.height - y)
+            draw_history(canvas, box, memory.history, units.short_gib)
 
     def _headline(self, canvas: Canvas, view: View) -> None:
         memory = view.memory
@@ -111,4 +113,5 @@ class MemoryPane(Pane):
             if end > begin:
                 canvas.put(begin, y + row, "▒" * (end - begin), look)
             else:
-                canvas.put(max(0, end - 1), y + row, "▏", look)
+                at = max(0, end - 1)
+                canvas.put(at, y + row, "▕", f"black/{canvas.look(at, y + row)}")

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from batchtui import units
-from batchtui.tui.view import StepsView, View
-from batchtui.tui.widgets.bars import ROLE_LOOKS, draw_parts, shade
+from batchtui.tui.axes import near_window
+from batchtui.tui.panes.parts import draw_step_parts
+from batchtui.tui.panes.startup import draw_startup
+from batchtui.tui.view import Course, Points, View, Window
 from batchtui.tui.widgets.canvas import Canvas
-from batchtui.tui.widgets.chart import Box, Chart, Curve, Reference, draw_chart
-from batchtui.tui.widgets.pane import Pane
+from batchtui.tui.widgets.chart import LEAST_LABELLED, Box, Chart, Curve, Reference, draw_chart
+from batchtui.tui.widgets.chart_pane import ChartPane
 from batchtui.tui.widgets.scale import Scale, tick_text
 
-_SHORT_NAMES = {
-    "data wait": "data", "to device": "copy", "forward": "fwd", "backward": "bwd",
-    "optimizer": "opt", "other": "rest",
-}  # fmt: skip
 
-
-class StepsPane(Pane):
+class StepsPane(ChartPane):
     """A chart of step times with their quantiles, over a bar of the step's parts."""
 
     title = "Step time"
+    axis = "clock"
+    label_width = 9
 
     def on_mount(self) -> None:
+        super().on_mount()
         self._scale = Scale()
 
     def heading(self, view: View) -> str:
@@ -40,68 +40,76 @@ class StepsPane(Pane):
             notes.append(f"{rate} samples/s")
         return " · ".join(notes), "text"
 
+    def own_course(self, view: View) -> Course:
+        return view.steps.course
+
+    def own_window(self, view: View, points: Points) -> Window:
+        return near_window(self.axis, points.x[0], points.x[-1])
+
     def draw(self, canvas: Canvas, view: View) -> None:
         steps = view.steps
-        if steps.reason is not None:
-            canvas.centre(steps.reason, "dim")
+        if steps.startup is not None:
+            draw_startup(canvas, steps.startup)
+            return
+        course = self.course(view)
+        points = self.along(view, course, course.step_s)
+        if steps.reason is not None or not points.x:
+            canvas.centre(steps.reason or "no step in sight", "dim")
             return
         rows = 0 if not steps.parts or canvas.height < 5 else 1 if canvas.height < 8 else 2
         if rows:
-            self._parts(canvas, steps, canvas.height - rows, rows)
-        self._chart(canvas, steps, canvas.height - rows)
+            draw_step_parts(canvas, steps, canvas.height - rows, rows)
+        box = self.place_chart(canvas, Box(0, 0, canvas.width, canvas.height - rows))
+        self._chart(canvas, box, view, course, points)
 
-    def _chart(self, canvas: Canvas, steps: StepsView, height: int) -> None:
+    def _chart(self, canvas: Canvas, box: Box, view: View, course: Course, points: Points) -> None:
+        steps = view.steps
         # One unit for all labels of a chart: that of the median, which seldom changes.
-        scale, _ = _unit(steps.p50 if steps.p50 is not None else steps.now)
-        now = "" if steps.now is None else f"{_short(steps.now * scale)} now"
+        scale, unit = _unit(steps.p50 if steps.p50 is not None else steps.now)
+        word = "now" if view.status.alive else "last"
+        now = "" if steps.now is None else f"{_short(steps.now * scale)} {word}"
         references = [
             Reference(value, f"{name} {_short(value * scale)}", look)
             for value, name, look in ((steps.p95, "p95", "orange"), (steps.p50, "p50", "green"))
             if value is not None
         ]
-        if canvas.width < 30:
+        if box.width < LEAST_LABELLED:
             x = 0
             for reference in reversed(references):
-                x = canvas.put(x, 0, reference.label, reference.look) + 2
-            canvas.right(canvas.width, 0, now.removesuffix(" now"), "pale.strong", start=x)
+                x = canvas.put(x, box.y, reference.label, reference.look) + 2
+            latest = now.removesuffix(f" {word}")
+            canvas.right(canvas.width, box.y, latest, "pale.strong", start=x)
+            box = Box(box.x, box.y + 1, box.width, box.height - 1)
         draw_chart(
             canvas,
-            Box(0, 1, canvas.width, height - 1)
-            if canvas.width < 30
-            else Box(0, 0, canvas.width, height),
+            box,
             Chart(
-                curves=(Curve(steps.points, "pale", "deep", now, "pale.strong", steps.now),),
-                window=steps.window,
+                curves=(Curve(points, "pale", "deep", now, "pale.strong", steps.now),),
+                window=self.window(view, course, points),
                 tick=lambda value: tick_text(value * scale),
                 references=tuple(references),
                 ceiling=steps.ceiling,
-                label_width=9,
+                label_width=self.label_width,
+                marks=self.marks(view, course),
+                cursor=self.cursor(view, course),
             ),
             self._scale,
         )
+        if self.zoomed:
+            self.read_out(canvas, view, course, self._read(course, scale, unit))
 
-    def _parts(self, canvas: Canvas, steps: StepsView, y: int, rows: int) -> None:
-        whole = sum(part.value for part in steps.parts)
-        if rows > 1:
-            draw_parts(canvas, 0, y, canvas.width, 1, steps.parts, whole)
-            y += 1
-        shown = [part for part in steps.parts if part.share is not None and part.share >= 0.005]
-        names, gap = {part.label: part.label for part in shown}, 2
-
-        def length() -> int:
-            return sum(len(names[part.label]) + 6 + gap for part in shown) - gap
-
-        if length() > canvas.width:
-            names, gap = {label: _SHORT_NAMES.get(label, label) for label in names}, 1
-        while len(shown) > 1 and length() > canvas.width:
-            shown.remove(min(shown, key=lambda part: part.share or 0.0))
-        x = 0
-        for part in shown:
-            mark = "■" if canvas.colour else shade(canvas, part.role)
-            canvas.put(x, y, mark, ROLE_LOOKS[part.role])
-            x = canvas.put(x + 2, y, names[part.label], "label")
-            x = canvas.right(x + 4, y, units.percent(part.share), "text", start=x + 1)
-            x += len(units.percent(part.share)) + gap
+    def _read(self, course: Course, scale: float, unit: str) -> str:
+        """Say what the cursor reads."""
+        index = self.index_at_cursor(course)
+        if index is None:
+            return ""
+        mean, low, high = (
+            values[index] for values in (course.step_s.mean, course.step_s.low, course.step_s.high)
+        )
+        if mean is None or low is None or high is None:
+            return units.MISSING
+        between = f" ({_short(low * scale)}…{_short(high * scale)})" if low < high else ""
+        return f"{_short(mean * scale)} {unit}{between}"
 
 
 def _unit(value: float | None) -> tuple[float, str]:

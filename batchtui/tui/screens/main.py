@@ -30,6 +30,7 @@ from batchtui.tui.panes.steps import StepsPane
 from batchtui.tui.screens.choosing import ChoosingScreen
 from batchtui.tui.screens.layout import fit, zoom
 from batchtui.tui.view import View
+from batchtui.tui.widgets.chart_pane import ChartPane
 from batchtui.tui.widgets.pane import RISE, Pane
 
 PANES = ("cpu", "memory", "steps", "loss", "log", "advisor")
@@ -101,6 +102,9 @@ class MainScreen(ChoosingScreen):
             self._ring(view)
             if not self._paused:
                 self._hand_out(view)
+            elif self._view is not None and view.close_up is not None:
+                # The view is held still, and can be looked at closely all the same.
+                self._hand_out(self._view._replace(close_up=view.close_up))
 
     def on_mount(self) -> None:
         if self._newest is not None:
@@ -147,15 +151,20 @@ class MainScreen(ChoosingScreen):
         """Focus a pane; while one is zoomed, zoom that one."""
         pane = self.query_one(f"#{name}", Pane)
         if self.has_class("zoomed"):
-            zoom(self, pane)
+            self._zoom(pane)
         pane.focus()
 
     def action_zoom(self) -> None:
         """Give the focused pane the whole screen, or take it back."""
         if self.has_class("zoomed"):
-            zoom(self, None)
+            self._zoom(None)
         elif isinstance(self.focused, Pane):
-            zoom(self, self.focused)
+            self._zoom(self.focused)
+
+    def _zoom(self, pane: Pane | None) -> None:
+        for before in self.query(".zoomed-pane").results(ChartPane):
+            before.forget_zoom()
+        zoom(self, pane)
 
     def action_pause(self) -> None:
         """Hold the view still, or show the newest again; reading goes on."""
@@ -170,7 +179,7 @@ class MainScreen(ChoosingScreen):
         if log.filter:
             log.filter = ""
         elif self.has_class("zoomed"):
-            zoom(self, None)
+            self._zoom(None)
         elif self._choice is not None:
             self._choose(None)
 

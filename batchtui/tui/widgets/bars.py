@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from batchtui.tui.view import History, Part
 from batchtui.tui.widgets.braille import reduce_columns
-from batchtui.tui.widgets.canvas import Canvas
+from batchtui.tui.widgets.canvas import Box, Canvas
+from batchtui.tui.widgets.scale import Y_LABEL
 
 EIGHTHS = " ▁▂▃▄▅▆▇█"
 ROLE_LOOKS = {
@@ -59,18 +60,33 @@ def shade(canvas: Canvas, role: str) -> str:
     return "█" if canvas.colour else ROLE_SHADES[role]
 
 
-def draw_history(canvas: Canvas, x: int, y: int, width: int, height: int, history: History) -> None:
-    """Draw layers stacked upon each other over time, in eighths of a cell, and a limit line."""
-    full = history.full
-    if width < 1 or height < 1 or not full:
+def draw_history(canvas: Canvas, box: Box, history: History, tick: Callable[[float], str]) -> None:
+    """Draw layers stacked upon each other over time, in eighths of a cell, and a limit line.
+
+    The scale ends at what is full, or at a half, a quarter or an eighth of it where that shows
+    all there is; `tick` writes the ends of the scale.
+    """
+    if box.width <= Y_LABEL or box.height < 1 or not history.full:
         return
+    dated = box.height >= 6
+    x, y = box.x + Y_LABEL, box.y
+    width, height = box.width - Y_LABEL, box.height - dated
     window = history.window
     layers = [
         (role, reduce_columns(points, window.start, window.end, width).line)
         for role, points in history.layers
     ]
-    limit_row = None
-    if history.limit:
+    full = _top(history.full, layers)
+    for row in range(height):
+        canvas.put(x - 1, y + row, "│", "faint")
+    for row, end in ((0, full), (height - 1, 0.0)) if height > 1 else ((0, full),):
+        canvas.put(x - 1, y + row, "┤", "faint")
+        canvas.right(x - 1, y + row, tick(end), "dim", start=box.x)
+    if dated:
+        canvas.put(x - 1, y + height, "└" + "─" * width, "faint")
+        canvas.put(x, y + height, window.left, "dim")
+        canvas.right(x + width, y + height, window.right, "dim")
+    if history.limit and history.limit <= full:
         limit_row = height - 1 - min(height - 1, int(history.limit / full * height))
         canvas.put(x, y + limit_row, "╌" * width, "red")
     for column in range(width):
@@ -83,6 +99,13 @@ def draw_history(canvas: Canvas, x: int, y: int, width: int, height: int, histor
             top = min(8 * height, round(total / full * 8 * height))
             _stack(canvas, x + column, y, height, base, top, role)
             base = max(base, top)
+
+
+def _top(full: float, layers: Sequence[tuple[str, Sequence[float | None]]]) -> float:
+    """Return where the scale ends."""
+    lines = [line for _, line in layers]
+    highest = max((sum(v or 0.0 for v in column) for column in zip(*lines, strict=True)), default=0)
+    return next(full / part for part in (8, 4, 2, 1) if part == 1 or 1.1 * highest <= full / part)
 
 
 def _stack(canvas: Canvas, x: int, y: int, height: int, base: int, top: int, role: str) -> None:

@@ -1,7 +1,8 @@
 """Dots of braille characters as pixels: two across and four down in each cell.
 
-Layers lie over one another; a cell takes the look of the topmost layer that has a dot in it and
-shows the dots of all, since a cell has one colour and no dot may get lost.
+Layers lie over one another; a cell takes the look of the topmost layer that has a dot in it. It
+shows the dots of all layers, since a cell has one colour and no dot may get lost, with one
+exception: where a line passes, what lies around it would only make it thick.
 """
 
 from __future__ import annotations
@@ -19,10 +20,14 @@ _BITS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 
 
 class Raster:
-    """A picture of `width` × `height` cells in `layers` layers, layer 0 on top."""
+    """A picture of `width` × `height` cells in `layers` layers, layer 0 on top.
 
-    def __init__(self, width: int, height: int, layers: int) -> None:
+    Where one of the layers `lines` has a dot, those below the lines are not shown.
+    """
+
+    def __init__(self, width: int, height: int, layers: int, lines: range = range(0)) -> None:
         self.width, self.height = width, height
+        self._lines = lines
         self._masks = [[bytearray(width) for _ in range(height)] for _ in range(layers)]
 
     def bar(self, layer: int, column: int, first: int, last: int) -> None:
@@ -39,12 +44,13 @@ class Raster:
         for y in range(self.height):
             rows = [layer[y] for layer in self._masks]
             for x in range(self.width):
-                mask, top = 0, -1
+                mask, top, lined = 0, -1, False
                 for layer, row in enumerate(rows):
-                    if row[x]:
+                    if row[x] and not (lined and layer >= self._lines.stop):
                         mask |= row[x]
                         if top < 0:
                             top = layer
+                        lined = lined or layer in self._lines
                 if mask:
                     yield x, y, chr(BLANK + mask), top
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from rich.cells import get_character_cell_size
 from rich.segment import Segment
@@ -11,6 +12,15 @@ from textual.strip import Strip
 
 from batchtui.tui.palette import Palette
 from batchtui.tui.widgets import glyphs
+
+
+class Box(NamedTuple):
+    """A rectangle of cells."""
+
+    x: int
+    y: int
+    width: int
+    height: int
 
 
 class Canvas:
@@ -71,6 +81,10 @@ class Canvas:
         self.put(x, y, text, look, end=end)
         return x
 
+    def put_words(self, x: int, y: int, text: str, look: str = "") -> int:
+        """Draw text from cell x on; what has no room is left out word by word."""
+        return self.put(x, y, glyphs.clip_words(text, self.width - x), look)
+
     def centre(self, text: str, look: str) -> None:
         """Draw a line in the middle."""
         x = max(0, (self.width - glyphs.width(text)) // 2)
@@ -108,7 +122,8 @@ class Canvas:
                 self.put(width - 1, y, "│", look)
             self.put(0, height - 1, "╰" + "─" * (width - 2) + "╯", look)
         if title:
-            self.put(2, 0, f" {title} ", title_look, end=width - 2)
+            title = glyphs.clip_words(title, width - 6)
+            self.put(2, 0, f" {title} ", title_look)
         if note and closed:
             self.right(width - 2, height - 1, f" {note} ", note_look, start=2)
         elif note and width - glyphs.width(title) - glyphs.width(note) > 8:

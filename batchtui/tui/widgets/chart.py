@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from batchtui.tui.view import Points, Window
+from batchtui.tui.view import Mark, Points, Window
 from batchtui.tui.widgets.braille import Columns, Raster, reduce_columns, smooth
-from batchtui.tui.widgets.canvas import Canvas
-from batchtui.tui.widgets.scale import Scale
+from batchtui.tui.widgets.canvas import Box, Canvas
+from batchtui.tui.widgets.scale import Y_LABEL, Scale
 
-Y_LABEL = 6  # cells for the numbers at the left, and the axis
+LEAST_LABELLED = 30  # cells of a chart that has room for labels at its right end
 
 
 class Curve(NamedTuple):
@@ -36,31 +36,24 @@ class Reference(NamedTuple):
     look: str
 
 
-class Box(NamedTuple):
-    """A rectangle of cells."""
-
-    x: int
-    y: int
-    width: int
-    height: int
-
-
 class Chart(NamedTuple):
-    """What to draw; `ceiling` cuts the scale, `tick` formats the numbers at the left."""
+    """What to draw; `floor` and `ceiling` cut the scale, `tick` formats the numbers at the left."""
 
     curves: tuple[Curve, ...]
     window: Window
     tick: Callable[[float], str]
     references: tuple[Reference, ...] = ()
+    floor: float | None = None
     ceiling: float | None = None
     log: bool = False
     label_width: int = 11
+    marks: tuple[Mark, ...] = ()
+    cursor: float | None = None
 
 
 def draw_chart(canvas: Canvas, box: Box, chart: Chart, scale: Scale) -> None:
     """Draw a chart into a box; the scale keeps its bounds from one call to the next."""
-    labels = chart.label_width if box.width >= 30 else 0
-    plot = Box(box.x + Y_LABEL, box.y, max(1, box.width - Y_LABEL - labels), max(1, box.height - 1))
+    plot = plot_box(box, chart.label_width)
     columns = [
         reduce_columns(curve.points, chart.window.start, chart.window.end, 2 * plot.width)
         for curve in chart.curves
@@ -68,19 +61,35 @@ def draw_chart(canvas: Canvas, box: Box, chart: Chart, scale: Scale) -> None:
     intervals = max(1, min(4, plot.height // 3 + 1))
     _fit(scale, columns, chart)
     _axes(canvas, box, plot, chart, scale, intervals)
-    raster = Raster(plot.width, plot.height, 2 * len(columns))
+    _draw_marks(canvas, plot, chart)
+    # From the top: references, lines, and what lies around them.
+    first, count = len(chart.references), len(columns)
+    raster = Raster(plot.width, plot.height, first + 2 * count, range(first, first + count))
+    for index, reference in enumerate(chart.references):
+        row = _row(scale, reference.value, plot.height)
+        for x in range(2, 2 * plot.width, 4):
+            raster.bar(index, x, row, row)
     clipped: set[int] = set()
-    for index, column in enumerate(columns):
-        clipped |= _draw_columns(raster, column, index, index + len(columns), scale)
-    looks = [curve.line for curve in chart.curves] + [curve.around for curve in chart.curves]
+    for index, column in enumerate(columns, start=first):
+        clipped |= _draw_columns(raster, column, index, index + count, scale)
+    looks = [reference.look for reference in chart.references]
+    looks += [curve.line for curve in chart.curves] + [curve.around for curve in chart.curves]
     for x, y, dots, layer in raster.cells():
         canvas.put(plot.x + x, plot.y + y, dots, looks[layer])
     for x in clipped:
         canvas.put(plot.x + x, plot.y, "▲", "warn")
-    for reference in chart.references:
-        _draw_reference(canvas, plot, reference, scale)
-    if labels:
+    if chart.floor is not None:
+        canvas.put(plot.x - 1, plot.y + plot.height - 1, "▼", "label")
+    _draw_cursor(canvas, plot, chart)
+    if plot.width + Y_LABEL < box.width:
         _end_labels(canvas, box, plot, chart, scale)
+
+
+def plot_box(box: Box, label_width: int) -> Box:
+    """Return where the curves of a chart are drawn: what its numbers and labels leave."""
+    labels = label_width if box.width >= LEAST_LABELLED else 0
+    width = max(1, box.width - Y_LABEL - labels)
+    return Box(box.x + Y_LABEL, box.y, width, max(1, box.height - 1))
 
 
 def _fit(scale: Scale, columns: Sequence[Columns], chart: Chart) -> None:
@@ -93,10 +102,12 @@ def _fit(scale: Scale, columns: Sequence[Columns], chart: Chart) -> None:
     values += [reference.value for reference in chart.references]
     if not values:
         return
-    high = max(values)
+    low, high = min(values), max(values)
     if chart.ceiling is not None:
         high = min(high, chart.ceiling)
-    scale.fit(min(*values, high), high, chart.log)
+    if chart.floor is not None:
+        low = max(low, min(chart.floor, high))
+    scale.fit(min(low, high), high, chart.log)
 
 
 def _axes(canvas: Canvas, box: Box, plot: Box, chart: Chart, scale: Scale, intervals: int) -> None:
@@ -156,12 +167,33 @@ def _draw_columns(
     return clipped
 
 
-def _draw_reference(canvas: Canvas, plot: Box, reference: Reference, scale: Scale) -> None:
-    row = _row(scale, reference.value, plot.height)
-    dot = chr(0x2800 + (0x01, 0x02, 0x04, 0x40)[row & 3])
-    for x in range(1, plot.width, 2):
-        if canvas.look(plot.x + x, plot.y + row // 4) in ("", "faint"):
-            canvas.put(plot.x + x, plot.y + row // 4, dot, reference.look)
+def _cell(plot: Box, window: Window, x: float) -> int | None:
+    """Return the cell of a place on the x axis, counted from the plot's left edge."""
+    if not window.start <= x <= window.end:
+        return None
+    return min(plot.width - 1, int((x - window.start) / (window.end - window.start) * plot.width))
+
+
+def _draw_marks(canvas: Canvas, plot: Box, chart: Chart) -> None:
+    """Draw a dotted upright line where a run takes over, with what changed beside its top."""
+    free = 0
+    for mark in chart.marks:
+        x = _cell(plot, chart.window, mark.x)
+        if x is None:
+            continue
+        for y in range(plot.height):
+            canvas.put(plot.x + x, plot.y + y, "┊", "orange")
+        if mark.label and x + 1 >= free and x + 1 + len(mark.label) <= plot.width:
+            free = canvas.put(plot.x + x + 1, plot.y, mark.label, "orange") - plot.x + 1
+
+
+def _draw_cursor(canvas: Canvas, plot: Box, chart: Chart) -> None:
+    x = None if chart.cursor is None else _cell(plot, chart.window, chart.cursor)
+    if x is not None:
+        for y in range(plot.height):
+            canvas.put(plot.x + x, plot.y + y, "│", "strong")
+        if canvas.look(plot.x + x, plot.y + plot.height) == "faint":  # not over a number
+            canvas.put(plot.x + x, plot.y + plot.height, "▲", "strong")
 
 
 def _end_labels(canvas: Canvas, box: Box, plot: Box, chart: Chart, scale: Scale) -> None:

@@ -58,6 +58,19 @@ def clip(text: str, cells: int) -> str:
     return kept + "…" if cells > 0 else ""
 
 
+def clip_words(text: str, cells: int) -> str:
+    """Return a text that fits into so many cells, cut between words where that leaves any."""
+    if width(text) <= cells:
+        return text
+    kept = text
+    while width(kept) + 1 > cells and " " in kept:
+        kept = kept.rpartition(" ")[0]
+    if width(kept) + 1 > cells:
+        return clip(text, cells)
+    # What a bracket began goes without it: `n/a` needs no `(…`.
+    return kept + "…" if kept != text.partition(" (")[0] else kept
+
+
 def to_ascii(text: str) -> str:
     """Replace each character by an ASCII one of the same width."""
     if text.isascii():

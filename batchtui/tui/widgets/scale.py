@@ -6,6 +6,7 @@ import math
 
 from batchtui import units
 
+Y_LABEL = 6  # cells for the numbers of a chart at its left, and the axis
 _STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 
