@@ -22,20 +22,20 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 _MOST_SAMPLES = 10**9 - 1
 
 _RANGES: tuple[tuple[str, float, float, str], ...] = (
-    ("dataloaders.batch_size", 1, _MOST_SAMPLES, "a whole number of samples from 1"),
+    ("dataloaders.batch_size", 1, _MOST_SAMPLES, "a whole number of samples from 1 to 999,999,999"),
     ("dataloaders.num_workers", 0, 512, "a whole number from 0 to 512"),
     ("dataloaders.prefetch_factor", 1, 1024, "a whole number from 1 to 1024"),
     ("data.image_size", 1, 8192, "pixels from 1 to 8192"),
-    ("data.samples", 2, _MOST_SAMPLES, "a whole number from 2"),
-    ("data.classes", 2, 10**6, "a whole number from 2"),
-    ("training.epochs", 1, 10**7, "a whole number from 1"),
-    ("training.accumulate", 1, 10**6, "a whole number from 1"),
+    ("data.samples", 2, _MOST_SAMPLES, "a whole number from 2 to 999,999,999"),
+    ("data.classes", 2, 10**6, "a whole number from 2 to 1,000,000"),
+    ("training.epochs", 1, 10**7, "a whole number from 1 to 10,000,000"),
+    ("training.accumulate", 1, 10**6, "a whole number from 1 to 1,000,000"),
     ("training.seed", 0, 2**63 - 1, "a whole number from 0"),
     ("training.evaluate_every", 0, 10**7, "a number of epochs; 0 for never"),
     ("training.checkpoint_every", 0, 10**9, "a number of steps; 0 for the end of each epoch"),
-    ("training.keep_checkpoints", 1, 10**6, "a whole number from 1"),
-    ("launch.processes", 1, 1024, "a whole number from 1"),
-    ("launch.nodes", 1, 4096, "a whole number from 1"),
+    ("training.keep_checkpoints", 1, 10**6, "a whole number from 1 to 1,000,000"),
+    ("launch.processes", 1, 1024, "a whole number from 1 to 1024"),
+    ("launch.nodes", 1, 4096, "a whole number from 1 to 4096"),
 )
 
 
