@@ -8,7 +8,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from batchtui.commands.watch import Look
 
 
 class Command(NamedTuple):
@@ -54,6 +57,16 @@ def _add_screen(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="time between two updates",
     )
+    parser.add_argument(
+        "--theme", choices=("dark", "blue-orange", "light"), help="colours; t takes the next"
+    )
+    parser.add_argument("--no-mouse", action="store_false", dest="mouse", help="leave the mouse be")
+
+
+def _look(options: argparse.Namespace) -> Look:
+    from batchtui.commands.watch import Look
+
+    return Look(options.plain, options.refresh, options.theme, options.mouse)
 
 
 def _interval(text: str) -> float:
@@ -95,8 +108,7 @@ def _watch(options: argparse.Namespace, root: Path) -> int:
         root,
         _overrides(options),
         resume=options.resume,
-        plain=options.plain,
-        refresh=options.refresh,
+        look=_look(options),
     )
 
 
@@ -121,7 +133,7 @@ def _attach_arguments(parser: argparse.ArgumentParser) -> None:
 def _attach(options: argparse.Namespace, root: Path) -> int:
     from batchtui.commands import watch
 
-    return watch.attach(options.run, root, plain=options.plain, refresh=options.refresh)
+    return watch.attach(options.run, root, _look(options))
 
 
 def _runs(options: argparse.Namespace, root: Path) -> int:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from batchtui.records import Status
 from batchtui.runs.directory import RunDirectory, find_run
@@ -27,14 +27,22 @@ _SCREEN_REFRESH_S = 1.0
 _PLAIN_REFRESH_S = 10.0
 
 
+class Look(NamedTuple):
+    """How a run is shown."""
+
+    plain: bool = False
+    refresh: float | None = None  # seconds
+    theme: str | None = None
+    mouse: bool = True
+
+
 def watch(
     config_path: Path,
     root: Path,
     overrides: Overrides,
     *,
     resume: bool | None,
-    plain: bool,
-    refresh: float | None,
+    look: Look,
 ) -> int:
     """`batchtui CONFIG`: start a run, or find the live one, and show it."""
     from batchtui.commands.start import asker, refused, start_or_find
@@ -42,25 +50,25 @@ def watch(
     started = start_or_find(config_path, root, overrides, ask=asker(resume))
     if started.was_alive:
         print(f"batchtui: {started.run.name} is alive; attached to it", file=sys.stderr)
-    return _show(started.run, root, plain=plain, refresh=refresh) or refused(started.run)
+    return _show(started.run, root, look) or refused(started.run)
 
 
-def attach(reference: str, root: Path, *, plain: bool, refresh: float | None) -> int:
+def attach(reference: str, root: Path, look: Look) -> int:
     """`batchtui attach`: show a run, alive or ended."""
     run = find_run(root, reference)
     if run.lock.exists() and not is_held(run):  # its supervisor died
         from batchtui.supervise.recover import recover_if_abandoned
 
         recover_if_abandoned(run)
-    return _show(run, root, plain=plain, refresh=refresh)
+    return _show(run, root, look)
 
 
-def _show(run: RunDirectory, root: Path, *, plain: bool, refresh: float | None) -> int:
+def _show(run: RunDirectory, root: Path, look: Look) -> int:
     """Show a run until the user leaves or, in plain lines, until it ends."""
-    if plain or not has_screen():
+    if look.plain or not has_screen():
         from batchtui.commands.plain import follow
 
-        status = follow(run, refresh or _PLAIN_REFRESH_S)
+        status = follow(run, look.refresh or _PLAIN_REFRESH_S)
         return _EXIT_CODES.get(status, 0) if not refused_config(run) else 0
     with _without_tls():
         from batchtui.tui.app import run_app
@@ -73,7 +81,9 @@ def _show(run: RunDirectory, root: Path, *, plain: bool, refresh: float | None) 
     code = run_app(
         run,
         root=root,
-        refresh=refresh or _SCREEN_REFRESH_S,
+        refresh=look.refresh or _SCREEN_REFRESH_S,
+        theme=look.theme,
+        mouse=look.mouse,
         stop=stop,
         prospect=_when_asked(run, root),
     )

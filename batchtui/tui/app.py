@@ -20,16 +20,17 @@ from textual.theme import Theme
 from batchtui.errors import BatchtuiError
 from batchtui.runs.directory import RunDirectory
 from batchtui.text import clean
-from batchtui.tui import palette
 from batchtui.tui.colourless import Colourless
 from batchtui.tui.driver.cells import CellDriver
 from batchtui.tui.feed import Feed, ViewSource
 from batchtui.tui.outlook import Oracle, Outlook, Sizes
 from batchtui.tui.palette import Palette
+from batchtui.tui.preferences import Preferences, at_home
 from batchtui.tui.screens.commands import main_commands
 from batchtui.tui.screens.main import MainScreen
 from batchtui.tui.session import run_screen
 from batchtui.tui.source import RunSource
+from batchtui.tui.themes import THEMES
 from batchtui.tui.view import View
 from batchtui.tui.widgets.chart_pane import ChartPane
 from batchtui.tui.widgets.glyphs import terminal_is_ascii
@@ -39,15 +40,6 @@ if TYPE_CHECKING:
 
 _START_S = 2.0
 _FIRST_LOOK_S = 0.25  # a disk that takes longer gets an empty screen first
-_THEME = Theme(
-    name="batchtui",
-    primary=palette.ACCENT,
-    foreground=palette.TEXT,
-    background=palette.BACKGROUND,
-    surface=palette.BAND,
-    panel=palette.BAND,
-    dark=True,
-)
 
 
 class BatchtuiApp(App[int]):
@@ -100,18 +92,24 @@ class BatchtuiApp(App[int]):
         refresh: float = 1.0,
         colour: bool | None = None,
         ascii_only: bool | None = None,
+        theme: str | None = None,
+        preferences: Preferences | None = None,
     ) -> None:
         """Take a source of views, a way to stop the run, and seconds between looks.
 
         `prospect` returns what forecasts are made of; it runs in a thread and may take its time.
+        Without preferences nothing is remembered; `theme` goes before theirs.
         """
         # TEXTUAL_DRIVER names one where the screen is served to a browser; tests have their own.
         super().__init__(driver_class=None if "TEXTUAL_DRIVER" in os.environ else CellDriver)
         self.animation_level = "none"
         self.colour = not os.environ.get("NO_COLOR") if colour is None else colour
         self.ascii_only = terminal_is_ascii() if ascii_only is None else ascii_only
-        self.register_theme(_THEME)
-        self.theme = _THEME.name
+        preferences = preferences or Preferences()
+        palette = Palette(self.colour, theme or preferences.theme or "dark")
+        for name in THEMES:
+            self.register_theme(_theme(name))
+        self.theme = palette.theme
         self.crash: BaseException | None = None
         self._running_loop: asyncio.AbstractEventLoop | None = None
         self._stop = stop
@@ -120,10 +118,11 @@ class BatchtuiApp(App[int]):
             prospect, lambda sizes, outlook: self._tell(self.Foreseen(sizes, outlook))
         )
         self._main = MainScreen(
-            Palette(self.colour),
+            palette,
             self.ascii_only,
             self.ask_to_stop,
             self._oracle.ask if self._oracle else None,
+            preferences,
         )
         self._source = source
         self._feed = Feed(
@@ -231,6 +230,20 @@ def _collect_garbage() -> None:
     gc.enable()
 
 
+def _theme(name: str) -> Theme:
+    """Return a theme for what Textual itself draws: the command palette."""
+    hues = THEMES[name]
+    return Theme(
+        name=name,
+        primary=hues["sky"],
+        foreground=hues["text"],
+        background=hues["background"],
+        surface=hues["band"],
+        panel=hues["band"],
+        dark=name != "light",
+    )
+
+
 def _one_line(error: Exception) -> str:
     text = clean(str(error), 200)
     return text if isinstance(error, BatchtuiError) else f"{type(error).__name__}: {text}"
@@ -243,7 +256,16 @@ def run_app(
     refresh: float = 1.0,
     stop: Callable[[bool], str],
     prospect: Callable[[], Prospect],
+    theme: str | None = None,
+    mouse: bool = True,
 ) -> int:
     """Show a run until the user leaves; return the exit code."""
-    app = BatchtuiApp(RunSource(run), stop, prospect=prospect, refresh=refresh)
-    return run_screen(app, crash_folder=run.path)
+    app = BatchtuiApp(
+        RunSource(run),
+        stop,
+        prospect=prospect,
+        refresh=refresh,
+        theme=theme,
+        preferences=at_home(),
+    )
+    return run_screen(app, crash_folder=run.path, mouse=mouse)

@@ -1,36 +1,14 @@
-"""Names for looks, and what they are on a terminal with colours and on one without.
+"""Names for looks, and what they are in each theme and on a terminal without colours.
 
-The hues are those of Okabe and Ito (2008), which colour-blind readers can tell apart, lightened
-for a dark background. A look never means anything that a word, a glyph or a place does not say.
+A look never means anything that a word, a glyph or a place does not say.
 """
 
 from __future__ import annotations
 
 from rich.style import Style
 
-BACKGROUND = "#0d1117"
-BAND = "#121a23"  # behind the header, the footer and dialogs
-TEXT = "#c9d1d9"
-ACCENT = "#56b4e9"
+from batchtui.tui.themes import THEMES
 
-_HUES = {
-    "text": TEXT,
-    "strong": "#f0f6fc",
-    "label": "#8b98a5",
-    "dim": "#5b6672",
-    "faint": "#2d3742",
-    "sky": ACCENT,
-    "pale": "#9bd3f5",
-    "deep": "#2f6a91",
-    "green": "#2fbf9b",
-    "orange": "#e69f00",
-    "red": "#ea6640",
-    "purple": "#cc79a7",
-    "rose": "#e9a3c9",
-    "wine": "#7c4a66",
-    "yellow": "#e8dc4f",
-    "black": "#0d1117",
-}
 # name: (hue, bold). A name that is missing here is the hue of that name, not bold.
 _LOOKS = {
     "strong": ("strong", True),
@@ -54,12 +32,18 @@ _ALARMS = {"alarm": "red", "caution": "orange"}
 class Palette:
     """Turn the name of a look into a style; `a/b` is the hue of a on a ground of b."""
 
-    def __init__(self, colour: bool = True) -> None:
+    def __init__(self, colour: bool = True, theme: str = "dark") -> None:
         self.colour = colour
+        self.use(theme)
+
+    def use(self, theme: str) -> None:
+        """Take the colours of a theme; what was drawn before has to be drawn anew."""
+        self.theme = theme if theme in THEMES else "dark"
+        self.hues = THEMES[self.theme]
         self._styles: dict[tuple[str, str], Style] = {}
 
     def style(self, name: str, ground: str) -> Style:
-        """Return the style of a look on a ground; the empty name is plain text."""
+        """Return the style of a look on a ground, `background` or `band`; "" is plain text."""
         style = self._styles.get((name, ground))
         if style is None:
             style = self._coloured(name, ground) if self.colour else self._plain(name)
@@ -67,13 +51,12 @@ class Palette:
         return style
 
     def _coloured(self, name: str, ground: str) -> Style:
+        hues = self.hues
         if name in _ALARMS:
-            return Style(color=_HUES["black"], bgcolor=_HUES[_ALARMS[name]], bold=True)
+            return Style(color=hues["black"], bgcolor=hues[_ALARMS[name]], bold=True)
         front, _, own_ground = name.partition("/")
         hue, bold = _LOOKS.get(front, (front or "text", False))
-        return Style(
-            color=_HUES[hue], bgcolor=_HUES[own_ground] if own_ground else ground, bold=bold
-        )
+        return Style(color=hues[hue], bgcolor=hues[own_ground or ground], bold=bold)
 
     def _plain(self, name: str) -> Style:
         if name in _ALARMS:

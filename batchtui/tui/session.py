@@ -35,14 +35,14 @@ _RESTORE = (
 )
 
 
-def run_screen(app: BatchtuiApp, crash_folder: Path | None = None) -> int:
+def run_screen(app: BatchtuiApp, crash_folder: Path | None = None, mouse: bool = True) -> int:
     """Run the application and return the exit code; a crash is one line and a file."""
     # What is made until the first frame stays: looking for garbage in it would take a fifth of
     # the time. The application turns the collector on again.
     gc.disable()
     with _signals(app):
         try:
-            code = app.run() or 0
+            code = app.run(mouse=mouse) or 0
         except Exception as error:
             app.crash = app.crash or error
             code = 1

@@ -221,6 +221,16 @@ class BatchView(NamedTuple):
     alive: bool = False
 
 
+class Picture(NamedTuple):
+    """A chart for a file: curves over an axis, and all that is known of their points."""
+
+    title: str
+    axis: str
+    curves: tuple[tuple[str, Points], ...]
+    columns: tuple[tuple[str, tuple[float | None, ...]], ...]
+    log: bool = False
+
+
 class Fact(NamedTuple):
     """A line of the summary of an ended run."""
 

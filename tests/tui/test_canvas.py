@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from batchtui.text import clean
-from batchtui.tui.palette import BACKGROUND, Palette
+from batchtui.tui.palette import Palette
 from batchtui.tui.widgets import glyphs
 from batchtui.tui.widgets.canvas import Canvas
 
@@ -20,7 +20,7 @@ def test_whatever_is_drawn_rows_keep_their_width(
     for x, y, text in puts:
         canvas.put(x, y, clean(text), "text")
     for y in range(5):
-        strip = canvas.strip(y, Palette(colour), BACKGROUND, ascii_only)
+        strip = canvas.strip(y, Palette(colour), "background", ascii_only)
         assert strip.cell_length == 20
         assert sum(cell_len(segment.text) for segment in strip) == 20
         assert "".join(segment.text for segment in strip).isprintable()
@@ -48,7 +48,7 @@ def test_changes_name_the_stretch_that_differs() -> None:
 def test_without_colour_no_style_has_one() -> None:
     palette = Palette(colour=False)
     for name in ("", "text", "red", "sky/purple", "alarm", "title", "frame.focus"):
-        style = palette.style(name, BACKGROUND)
+        style = palette.style(name, "background")
         assert style.color is None
         assert style.bgcolor is None
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from batchtui import units
 from batchtui.tui.panes.cores import draw_cores
-from batchtui.tui.view import CpuView, View
-from batchtui.tui.widgets.bars import draw_bar, draw_history, level_look
+from batchtui.tui.view import CpuView, Picture, View
+from batchtui.tui.widgets.bars import draw_bar, draw_history, level_look, pictured
 from batchtui.tui.widgets.canvas import Box, Canvas
 from batchtui.tui.widgets.pane import Pane
 from batchtui.tui.widgets.scale import tick_text
@@ -27,6 +27,9 @@ class CpuPane(Pane):
         if worker is None:
             return "", "dim"
         return f"worker {worker:.1f} cores", "label"
+
+    def picture(self, view: View) -> Picture | None:
+        return pictured(view.cpu.history, "busy cores")
 
     def draw(self, canvas: Canvas, view: View) -> None:
         cpu = view.cpu

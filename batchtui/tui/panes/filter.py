@@ -8,7 +8,6 @@ from textual import events
 from textual.binding import Binding, BindingType
 
 from batchtui.text import clean
-from batchtui.tui.palette import BAND
 from batchtui.tui.panes.log import LogPane
 from batchtui.tui.view import View
 from batchtui.tui.widgets.canvas import Canvas
@@ -21,7 +20,7 @@ class FilterLine(Pane):
     """Filters the log as it is typed; enter keeps the filter, escape drops it."""
 
     framed = False
-    ground = BAND
+    ground = "band"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "close", "Keep the filter", show=False),
         Binding("escape", "drop", "Show all lines", show=False),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from textual import events
+from textual.reactive import reactive
 
-from batchtui.tui.palette import BAND
 from batchtui.tui.view import View
 from batchtui.tui.widgets.canvas import Canvas
 from batchtui.tui.widgets.pane import Pane
@@ -22,18 +22,37 @@ KEYS = (
 )
 
 
+# The same for a zoomed chart.
+CHART_KEYS = (
+    ("←→", "Cursor", "chart.cursor(-1)"),
+    ("+−", "Closer, wider", "chart.scale(0.5)"),
+    ("PgUp PgDn", "Pan", "chart.pan(-0.5)"),
+    ("x", "Axis", "chart.axis"),
+    ("e", "Export", "screen.export"),
+    ("z", "Back", "screen.zoom"),
+    ("?", "Help", "screen.help"),
+    ("q", "Quit", "screen.leave"),
+)
+
+
 class FooterPane(Pane, can_focus=False):
     """Keys with a word each; the words go first where it is narrow, then the rarer keys."""
 
     framed = False
-    ground = BAND
+    ground = "band"
+
+    chart: reactive[bool] = reactive(False, repaint=False)  # whether a zoomed chart has the keys
 
     def on_mount(self) -> None:
         self._places: list[tuple[int, int, str]] = []
 
+    def watch_chart(self) -> None:
+        if self.is_mounted:
+            self.redraw()
+
     def draw(self, canvas: Canvas, view: View) -> None:
-        keys = list(KEYS)
-        for rare in ("b", "space", "d", "z", "/"):
+        keys = list(CHART_KEYS if self.chart else KEYS)
+        for rare in ("b", "space", "d", "PgUp PgDn", "e", "/"):
             if sum(len(key) + len(what) + 3 for key, what, _ in keys) <= canvas.width:
                 break
             keys = [key for key in keys if key[0] != rare]
@@ -49,4 +68,9 @@ class FooterPane(Pane, can_focus=False):
     async def on_click(self, event: events.Click) -> None:
         for start, end, action in self._places:
             if start <= event.x < end:
-                await self.run_action(action)
+                _, _, name = action.rpartition("chart.")
+                focused = self.screen.focused
+                if name != action and focused is not None:
+                    await self.app.run_action(name, focused)
+                else:
+                    await self.run_action(action)

@@ -6,7 +6,6 @@ from textual.reactive import reactive
 
 from batchtui import units
 from batchtui.records import Status
-from batchtui.tui.palette import BAND
 from batchtui.tui.view import View
 from batchtui.tui.widgets import glyphs
 from batchtui.tui.widgets.bars import draw_bar
@@ -32,7 +31,7 @@ class HeaderPane(Pane, can_focus=False):
     """One line, or two where there is room for what the run is doing or why it ended."""
 
     framed = False
-    ground = BAND
+    ground = "band"
 
     paused: reactive[bool] = reactive(False, repaint=False)
     message: reactive[str] = reactive("", repaint=False)  # the last answer of the supervisor

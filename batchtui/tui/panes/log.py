@@ -19,6 +19,7 @@ from batchtui.tui.widgets.scroll import Scroll
 _MARKS = {"info": (" ", "text"), "warning": ("▲", "orange"), "error": ("✗", "red")}
 _EVENT_MARK = ("●", "sky")
 _ALL = 1_000_000
+_MOST_COPIED = 500  # lines; terminals take no more than some 75 kB
 
 
 class LogPane(Pane):
@@ -50,6 +51,13 @@ class LogPane(Pane):
             return f"/{self.filter}", "next"
         return (view.log.skipped, "warn") if view.log.skipped else ("", "dim")
 
+    def lines(self) -> list[str]:
+        """Return the lines that pass the filter, whole, with their times."""
+        return [
+            line.text if line.time is None else f"{_stamp(line.time)} {line.text}"
+            for line in self.shown()[-_MOST_COPIED:]
+        ]
+
     def shown(self) -> list[LogLine]:
         """Return the lines that pass the filter."""
         wanted = self.filter.lower()
@@ -70,7 +78,7 @@ class LogPane(Pane):
 
     def _line(self, canvas: Canvas, y: int, line: LogLine, stamped: bool) -> None:
         if stamped and line.time is not None:
-            canvas.put(0, y, time.strftime("%H:%M:%S", time.localtime(line.time)), "dim")
+            canvas.put(0, y, _stamp(line.time), "dim")
         x = 9 if stamped else 0
         mark, look = _EVENT_MARK if line.event and line.level == "info" else _MARKS[line.level]
         canvas.put(x, y, mark, look)
@@ -95,3 +103,7 @@ class LogPane(Pane):
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
         event.stop()
         self.action_scroll_lines(-3)
+
+
+def _stamp(moment: float) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(moment))

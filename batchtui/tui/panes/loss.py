@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from batchtui import units
 from batchtui.tui.axes import whole_window
-from batchtui.tui.view import Course, LossView, Points, View, Window
+from batchtui.tui.view import Course, LossView, Picture, Points, View, Window
 from batchtui.tui.widgets.canvas import Canvas
 from batchtui.tui.widgets.chart import LEAST_LABELLED, Box, Chart, Curve, draw_chart
 from batchtui.tui.widgets.chart_pane import ChartPane
@@ -40,6 +40,11 @@ class LossPane(ChartPane):
         loss = view.loss
         total = {"step": loss.total_steps, "samples": loss.total_samples}.get(self.axis)
         return whole_window(self.axis, points.x[0], points.x[-1], total, not view.status.alive)
+
+    def picture(self, view: View) -> Picture | None:
+        course, title = self.course(view), "loss and its variance within a batch"
+        curves = {"loss": course.loss, "variance": course.variance}
+        return self.pictured(view, title, view.loss.log, **curves)
 
     def draw(self, canvas: Canvas, view: View) -> None:
         loss = view.loss

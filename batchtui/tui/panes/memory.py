@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from batchtui import units
 from batchtui.tui.panes.gpus import draw_gpus
-from batchtui.tui.view import MemoryView, View
-from batchtui.tui.widgets.bars import draw_history, draw_parts
+from batchtui.tui.view import MemoryView, Picture, View
+from batchtui.tui.widgets.bars import draw_history, draw_parts, pictured
 from batchtui.tui.widgets.canvas import Box, Canvas
 from batchtui.tui.widgets.legend import draw_facts, draw_legend
 from batchtui.tui.widgets.pane import LEVEL_LOOKS, Pane
@@ -25,6 +25,9 @@ class MemoryPane(Pane):
 
     def note(self, view: View) -> tuple[str, str]:
         return view.memory.note or view.memory.sensors, "label"
+
+    def picture(self, view: View) -> Picture | None:
+        return pictured(view.memory.history, "memory, bytes")
 
     def draw(self, canvas: Canvas, view: View) -> None:
         memory = view.memory

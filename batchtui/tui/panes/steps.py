@@ -6,7 +6,7 @@ from batchtui import units
 from batchtui.tui.axes import near_window
 from batchtui.tui.panes.parts import draw_step_parts
 from batchtui.tui.panes.startup import draw_startup
-from batchtui.tui.view import Course, Points, View, Window
+from batchtui.tui.view import Course, Picture, Points, View, Window
 from batchtui.tui.widgets.canvas import Canvas
 from batchtui.tui.widgets.chart import LEAST_LABELLED, Box, Chart, Curve, Reference, draw_chart
 from batchtui.tui.widgets.chart_pane import ChartPane
@@ -45,6 +45,9 @@ class StepsPane(ChartPane):
 
     def own_window(self, view: View, points: Points) -> Window:
         return near_window(self.axis, points.x[0], points.x[-1])
+
+    def picture(self, view: View) -> Picture | None:
+        return self.pictured(view, "step time, s", False, step_s=self.course(view).step_s)
 
     def draw(self, canvas: Canvas, view: View) -> None:
         steps = view.steps

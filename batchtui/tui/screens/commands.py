@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 from textual.app import SystemCommand
+
+from batchtui.tui.screens.arranging import PANES
+from batchtui.tui.widgets.chart_pane import ChartPane
 
 if TYPE_CHECKING:
     from batchtui.tui.screens.main import MainScreen
@@ -16,9 +20,23 @@ def main_commands(screen: MainScreen) -> Iterator[SystemCommand]:
     for name, meaning, action in (
         ("Leave", "Detach, or stop the training", screen.action_leave),
         ("Next batch size", "Type it", screen.action_type_batch),
+        ("Larger batch size", "The next power of two", partial(screen.action_choose, 1)),
+        ("Smaller batch size", "The power of two before", partial(screen.action_choose, -1)),
         ("Filter the log", "Show lines with some text", screen.action_filter),
         ("Zoom", "Give the focused pane the whole screen, or take it back", screen.action_zoom),
+        ("Hide", "Hide the focused pane", screen.action_hide),
+        ("Show all panes", "Bring back what was hidden", screen.action_show_all),
+        ("Copy", "Copy what the focused pane says", screen.action_copy),
+        ("Export", "Write the focused chart as SVG and CSV", screen.action_export),
+        ("Theme", "Take the next one: dark, blue-orange, light", screen.action_theme),
         ("Pause", "Hold the view still, or go on", screen.action_pause),
-        ("Help", "What the keys do", screen.action_help),
+        ("Help", "What the focused pane shows, and what the keys do", screen.action_help),
     ):
         yield SystemCommand(name, meaning, action)
+    for name in PANES:
+        focus = partial(screen.action_focus_pane, name)
+        yield SystemCommand(f"Pane {name}", "Focus it, or bring it back", focus)
+    focused = screen.focused
+    if isinstance(focused, ChartPane):
+        meaning = "Steps, samples, seconds or the clock"
+        yield SystemCommand("Axis", meaning, focused.action_axis)

@@ -11,7 +11,7 @@ from textual.screen import ModalScreen
 from textual.strip import Strip
 from textual.widget import Widget
 
-from batchtui.tui.palette import BAND, Palette
+from batchtui.tui.palette import Palette
 from batchtui.tui.widgets.canvas import Canvas
 
 Result = TypeVar("Result")
@@ -40,7 +40,7 @@ class DialogBox(Widget):
         self._dialog.draw(inner)
         canvas.paste(inner, 3, 1)
         palette, ascii_only = self._dialog.palette, self._dialog.ascii_only
-        self._strips = [canvas.strip(y, palette, BAND, ascii_only) for y in range(canvas.height)]
+        self._strips = [canvas.strip(y, palette, "band", ascii_only) for y in range(canvas.height)]
         self.refresh()
 
     def render_line(self, y: int) -> Strip:

@@ -30,3 +30,12 @@ def zoom(screen: Screen[None], pane: Pane | None) -> None:
     if pane is not None and pane.parent is not None:
         pane.add_class("zoomed-pane")
         screen.query_one(f"#{pane.parent.id}").add_class("zoomed-row")
+
+
+def hide(screen: Screen[None], names: frozenset[str]) -> None:
+    """Hide the panes of these names, and rows of which nothing is left."""
+    for row in screen.query(".row"):
+        panes = list(row.query(Pane))
+        for pane in panes:
+            pane.set_class(pane.id in names, "hidden")
+        row.set_class(all(pane.id in names for pane in panes), "hidden")

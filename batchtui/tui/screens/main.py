@@ -27,16 +27,15 @@ from batchtui.tui.panes.loss import LossPane
 from batchtui.tui.panes.memory import MemoryPane
 from batchtui.tui.panes.small import SmallPane
 from batchtui.tui.panes.steps import StepsPane
-from batchtui.tui.screens.choosing import ChoosingScreen
-from batchtui.tui.screens.layout import fit, zoom
+from batchtui.tui.preferences import Preferences
+from batchtui.tui.screens.arranging import ArrangingScreen
+from batchtui.tui.screens.layout import fit
 from batchtui.tui.view import View
 from batchtui.tui.widgets.chart_pane import ChartPane
 from batchtui.tui.widgets.pane import RISE, Pane
 
-PANES = ("cpu", "memory", "steps", "loss", "log", "advisor")
 
-
-class MainScreen(ChoosingScreen):
+class MainScreen(ArrangingScreen):
     """Six panes between a header and a footer."""
 
     AUTO_FOCUS = "#log"
@@ -46,13 +45,8 @@ class MainScreen(ChoosingScreen):
         Binding("question_mark", "help", "Help", priority=True),
         Binding("q", "leave", "Quit: detach or stop", priority=True),
         Binding("slash", "filter", "Filter the log", priority=True),
-        Binding("z", "zoom", "Zoom the focused pane"),
         Binding("space", "pause", "Pause the view"),
         Binding("escape", "back", "Back", show=False),
-        *(
-            Binding(str(number), f"focus_pane('{name}')", f"Focus {name}", show=False)
-            for number, name in enumerate(PANES, start=1)
-        ),
     ]
 
     def __init__(
@@ -60,9 +54,11 @@ class MainScreen(ChoosingScreen):
         palette: Palette,
         ascii_only: bool,
         stop: Callable[[], None],
-        ask: Callable[[Sizes], None] | None = None,
+        ask: Callable[[Sizes], None] | None,
+        preferences: Preferences,
     ) -> None:
         super().__init__(palette, ascii_only, ask)
+        self.preferences = preferences
         self._stop = stop
         self._newest: View | None = None
         self._paused = False
@@ -89,6 +85,8 @@ class MainScreen(ChoosingScreen):
         pane = kind(*self._look, id=id)
         pane.set_classes(classes)
         pane.set_reactive(Pane.view, self._newest)
+        if isinstance(pane, ChartPane):
+            pane.take_axis(self.preferences.axes.get(id))
         return pane
 
     # What is shown ------------------------------------------------------------------------
@@ -107,6 +105,8 @@ class MainScreen(ChoosingScreen):
                 self._hand_out(self._view._replace(close_up=view.close_up))
 
     def on_mount(self) -> None:
+        if self.preferences.hidden:
+            self.hide_panes()
         if self._newest is not None:
             self._ring(self._newest)
             if self._newest is not self._view:
@@ -147,25 +147,6 @@ class MainScreen(ChoosingScreen):
         typed = isinstance(self.focused, FilterLine)
         return not (typed and action in ("help", "leave", "filter", "type_batch"))
 
-    def action_focus_pane(self, name: str) -> None:
-        """Focus a pane; while one is zoomed, zoom that one."""
-        pane = self.query_one(f"#{name}", Pane)
-        if self.has_class("zoomed"):
-            self._zoom(pane)
-        pane.focus()
-
-    def action_zoom(self) -> None:
-        """Give the focused pane the whole screen, or take it back."""
-        if self.has_class("zoomed"):
-            self._zoom(None)
-        elif isinstance(self.focused, Pane):
-            self._zoom(self.focused)
-
-    def _zoom(self, pane: Pane | None) -> None:
-        for before in self.query(".zoomed-pane").results(ChartPane):
-            before.forget_zoom()
-        zoom(self, pane)
-
     def action_pause(self) -> None:
         """Hold the view still, or show the newest again; reading goes on."""
         self._paused = not self._paused
@@ -179,15 +160,16 @@ class MainScreen(ChoosingScreen):
         if log.filter:
             log.filter = ""
         elif self.has_class("zoomed"):
-            self._zoom(None)
+            self.zoom(None)
         elif self._choice is not None:
             self._choose(None)
 
     def action_help(self) -> None:
-        """Show what the keys do."""
+        """Explain the focused pane, and the keys."""
         from batchtui.tui.screens.help import HelpDialog
 
-        self.app.push_screen(HelpDialog(*self._look))
+        pane = self.focused.id if self.focused is not None else None
+        self.app.push_screen(HelpDialog(*self._look, pane or "log", self.has_class("zoomed")))
 
     def action_filter(self) -> None:
         """Type what log lines must have."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from batchtui.tui.view import History, Part
+from batchtui.tui.view import History, Part, Picture
 from batchtui.tui.widgets.braille import reduce_columns
 from batchtui.tui.widgets.canvas import Box, Canvas
 from batchtui.tui.widgets.scale import Y_LABEL
@@ -99,6 +99,16 @@ def draw_history(canvas: Canvas, box: Box, history: History, tick: Callable[[flo
             top = min(8 * height, round(total / full * 8 * height))
             _stack(canvas, x + column, y, height, base, top, role)
             base = max(base, top)
+
+
+def pictured(history: History, title: str) -> Picture | None:
+    """Return a history as a picture for a file, its layers beside each other."""
+    names = {"a": "worker", "other": "others"}
+    curves = tuple((names.get(role, role), points) for role, points in history.layers)
+    if not curves:
+        return None
+    columns = (("time", curves[0][1].x), *((name, points.mean) for name, points in curves))
+    return Picture(title, "clock", curves, columns)
 
 
 def _top(full: float, layers: Sequence[tuple[str, Sequence[float | None]]]) -> float:

@@ -10,7 +10,7 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 
 from batchtui.tui.axes import AXES, along, named, place, places_of, words
-from batchtui.tui.view import Course, Mark, Points, View, Window
+from batchtui.tui.view import Course, Mark, Picture, Points, View, Window
 from batchtui.tui.widgets.canvas import Canvas
 from batchtui.tui.widgets.chart import Box, plot_box
 from batchtui.tui.widgets.lens import Lens, Span
@@ -46,8 +46,20 @@ class ChartPane(Pane):
             super().__init__()
             self.span = span
 
+    class AxisTaken(Message):
+        """Another axis was chosen for a chart."""
+
+        def __init__(self, pane: str, axis: str) -> None:
+            super().__init__()
+            self.pane, self.axis = pane, axis
+
     def on_mount(self) -> None:
         self._lens = Lens()
+
+    def take_axis(self, axis: str | None) -> None:
+        """Have a certain axis from the start on."""
+        if axis in AXES:
+            self.axis = axis
 
     # What subclasses say --------------------------------------------------------------------
 
@@ -130,6 +142,22 @@ class ChartPane(Pane):
         after = min(len(steps) - 1, bisect_left(steps, at))
         return max(0, after - (after > 0 and at - steps[after - 1] < steps[after] - at))
 
+    def pictured(self, view: View, title: str, log: bool, **curves: Points) -> Picture | None:
+        """Return what is shown as a picture for a file."""
+        course = self.course(view)
+        steps = _steps(course)
+        if not steps:
+            return None
+        columns: list[tuple[str, tuple[float | None, ...]]] = [
+            ("step", steps), ("samples", course.samples), ("time", course.time)
+        ]  # fmt: skip
+        for name, points in curves.items():
+            if points.x:
+                columns += [(name, points.mean), (f"{name}_min", points.low)]
+                columns += [(f"{name}_max", points.high)]
+        drawn = ((name, self.along(view, course, points)) for name, points in curves.items())
+        return Picture(title, self.axis, tuple(drawn), tuple(columns), log)
+
     def _place(self, view: View, course: Course, step: float) -> float | None:
         if self.axis == "step":
             return step
@@ -147,6 +175,7 @@ class ChartPane(Pane):
     def action_axis(self) -> None:
         """Take the next axis."""
         self.axis = AXES[(AXES.index(self.axis) + 1) % len(AXES)]
+        self.post_message(self.AxisTaken(self.id or "", self.axis))
         self.redraw()
 
     def action_cursor(self, columns: int) -> None:

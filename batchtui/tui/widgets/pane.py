@@ -8,8 +8,8 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from batchtui.tui.outlook import Outlook
-from batchtui.tui.palette import BACKGROUND, Palette
-from batchtui.tui.view import View
+from batchtui.tui.palette import Palette
+from batchtui.tui.view import Picture, View
 from batchtui.tui.widgets.canvas import Canvas
 
 RISE = (None, "warning", "critical")
@@ -26,7 +26,7 @@ class Pane(Widget, can_focus=True):
     outlook: reactive[Outlook | None] = reactive(None, repaint=False)  # its forecast
 
     framed = True
-    ground = BACKGROUND
+    ground = "background"
     title = ""
 
     def __init__(self, palette: Palette, ascii_only: bool = False, *, id: str) -> None:
@@ -48,6 +48,10 @@ class Pane(Widget, can_focus=True):
 
     def level(self, view: View) -> str | None:
         """Return warning or critical to colour the frame."""
+        return None
+
+    def picture(self, view: View) -> Picture | None:
+        """Return the chart for a file; None: there is none."""
         return None
 
     def draw(self, canvas: Canvas, view: View) -> None:
@@ -91,6 +95,19 @@ class Pane(Widget, can_focus=True):
             self._strips[y] = self._strip(y)
         if changes:
             self.refresh(*(Region(x, y, last - x + 1, 1) for y, x, last in changes))
+
+    def draw_all(self) -> None:
+        """Draw every cell anew: colours have changed."""
+        self._canvas = Canvas(0, 0)
+        self.redraw()
+
+    def lines(self) -> list[str]:
+        """Return what the inside says, as lines of text."""
+        inside = Canvas(*inner_size(*self.size, True), False)
+        if self.view is not None:
+            self.draw(inside, self.view)
+        rows = ("".join(text for text, _ in inside.runs(y)).rstrip() for y in range(inside.height))
+        return [row for row in rows if row]
 
     def _strip(self, y: int) -> Strip:
         return self._canvas.strip(y, self._palette, self.ground, self._ascii)
