@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from batchtui.commands.forecast import Device, find_device
 from batchtui.errors import BatchtuiError
 from batchtui.forecast.events import Trace
+from batchtui.forecast.fit import Measured
 from batchtui.forecast.prospect import Prospect, lessons, past_runs
 from batchtui.forecast.tracing import TraceFailed, TraceRequest, base_bytes, obtain_trace
 from batchtui.records import GpuSample, MachineSample
@@ -21,6 +23,16 @@ _TRACE_LIMIT_S = 900.0
 _SETTLED_STEPS = 20
 _LESSONS_S = 60.0  # how long what past runs measured counts as known
 _OTHERS = 64 << 20  # a change of what others hold that is worth a new answer, in bytes
+
+
+@dataclass
+class _Known:
+    """The last answer, and what it was made of."""
+
+    device: Device
+    learnt: tuple[list[Measured], list[str]]
+    prospect: Prospect
+    since: float
 
 
 class RunProspects:
@@ -36,7 +48,7 @@ class RunProspects:
         self._spec = run.read_launch()
         self._config: dict[str, Any] = dict(self._spec.config)
         self._traced: dict[str, list[Trace] | TraceFailed] = {}
-        self._known: tuple[Device, Prospect, float] | None = None
+        self._known: _Known | None = None
 
     def __call__(self) -> Prospect:
         """Return the prospect as of now; the first time on a device waits for the trace.
@@ -46,15 +58,17 @@ class RunProspects:
         """
         traces = self._traces(self._device().kind)
         device = self._device()  # tracing may have taken a while
-        if self._known is not None:
-            known, prospect, since = self._known
-            fresh = time.monotonic() - since < _LESSONS_S
-            same = (known.kind, known.capacity) == (device.kind, device.capacity)
-            if fresh and same and abs(known.others - device.others) < _OTHERS:
-                return prospect
-        prospect = self._prospect(device, traces)
-        self._known = (device, prospect, time.monotonic())
-        return prospect
+        known, now = self._known, time.monotonic()
+        same = known is not None and _alike(known.device, device)
+        if known is not None and same and now - known.since < _LESSONS_S:
+            return known.prospect
+        learnt = self._lessons(device)
+        if known is not None and same and known.learnt == learnt:
+            known.since = now  # with all that it has worked out already
+        else:
+            known = _Known(device, learnt, self._prospect(device, traces, *learnt), now)
+        self._known = known
+        return known.prospect
 
     def _request(self, kind: str) -> TraceRequest:
         return TraceRequest(
@@ -74,15 +88,23 @@ class RunProspects:
                 self._traced[kind] = error
         return self._traced[kind]
 
-    def _prospect(self, device: Device, traces: list[Trace] | TraceFailed) -> Prospect:
+    def _lessons(self, device: Device) -> tuple[list[Measured], list[str]]:
         # Its own peak tells most, once it has seen what a step takes.
         early = self._reader.summary().steps < _SETTLED_STEPS
         runs = past_runs(self._root, leave_out=self._run.name if early else None)
-        measured, notes = lessons(self._config, runs, device.kind, device.name)
+        return lessons(self._config, runs, device.kind, device.name)
+
+    def _prospect(
+        self,
+        device: Device,
+        traces: list[Trace] | TraceFailed,
+        measured: list[Measured],
+        notes: list[str],
+    ) -> Prospect:
         if isinstance(traces, TraceFailed):
             if not measured:
                 raise BatchtuiError(f"not traced: {traces}")
-            notes.insert(0, f"not traced: {traces}")
+            notes = [f"not traced: {traces}", *notes]
             traces = []
         return Prospect(
             self._config,
@@ -114,6 +136,11 @@ class RunProspects:
         if others is None:
             others = max(0, (gpu.used or 0) - (gpu.worker_used or 0)) if gpu.worker_used else 0
         return Device("cuda", gpu.total, others, gpu.name, device)
+
+
+def _alike(one: Device, other: Device) -> bool:
+    same = (one.kind, one.capacity) == (other.kind, other.capacity)
+    return same and abs(one.others - other.others) < _OTHERS
 
 
 def _cpu(machine: MachineSample) -> Device:
