@@ -17,13 +17,21 @@ from batchtui.config.schema import Config, to_dict
 from batchtui.errors import BatchtuiError, UsageError
 from batchtui.forecast.prospect import Prospect, lessons, past_runs
 from batchtui.forecast.rows import Forecast
-from batchtui.forecast.tracing import TraceFailed, TraceRequest, base_bytes, obtain_trace
+from batchtui.forecast.settings import MIB
+from batchtui.forecast.tracing import (
+    TIME_LIMIT,
+    TraceFailed,
+    TraceRequest,
+    base_bytes,
+    obtain_trace,
+)
 from batchtui.forecast.verdict import WILL_NOT_FIT
 from batchtui.sampling.cgroup import tightest
 from batchtui.sampling.gpu import summarize
 from batchtui.sampling.machine import memory_limits
 from batchtui.text import clean
 
+_LONGEST = 86_400.0  # seconds
 _PARTS = ("parameters", "gradients", "optimizer", "activations", "inputs", "other")
 
 
@@ -46,6 +54,7 @@ def forecast(
     batch_sizes: str | None,
     device: str | None,
     capacity: str | None,
+    time_limit: float | None,
     as_json: bool,
     output: Path | None,
 ) -> int:
@@ -54,8 +63,12 @@ def forecast(
     sizes = _sizes(batch_sizes, config)
     if output is not None and output.suffix.lower() not in (".svg", ".png"):
         raise UsageError(f"--output: {str(output)!r} is neither .svg nor .png")
+    if time_limit is not None and not 0 < time_limit <= _LONGEST:
+        raise UsageError(f"--time-limit: {time_limit:g} is not a number of seconds up to a day")
     target = find_device(device or config.device, capacity)
-    prospect = prospect_of(config, config_path, root, target, sizes)
+    prospect = prospect_of(
+        config, config_path, root, target, sizes, time_limit=time_limit or TIME_LIMIT
+    )
     rows = [prospect.row(size) for size in sizes]
     if output is not None:
         from batchtui.report.memory_chart import draw
@@ -69,7 +82,13 @@ def forecast(
 
 
 def prospect_of(
-    config: Config, config_path: Path, root: Path, target: Device, sizes: Sequence[int]
+    config: Config,
+    config_path: Path,
+    root: Path,
+    target: Device,
+    sizes: Sequence[int],
+    *,
+    time_limit: float = TIME_LIMIT,
 ) -> Prospect:
     """Trace a configuration, or say why not, and collect what its past runs tell."""
     values = to_dict(config)
@@ -84,7 +103,7 @@ def prospect_of(
     )
     traces = []
     try:
-        traces = obtain_trace(request)
+        traces = obtain_trace(request, time_limit=time_limit)
     except TraceFailed as error:
         if not measured:
             raise BatchtuiError(
@@ -168,8 +187,12 @@ def _print(rows: Sequence[Forecast], prospect: Prospect, target: Device) -> None
     header += ["survives on"] if accelerator else []
     table = [(*header, *_PARTS)]
     for row in rows:
-        interval = f"{units.gib(row.low_bytes)} – {units.gib(row.high_bytes)}"
-        cells = [units.count(row.batch_size), row.verdict, units.gib(row.peak_bytes), interval]
+        cells = [
+            units.count(row.batch_size),
+            row.verdict,
+            units.gib(row.peak_bytes),
+            _interval(row),
+        ]
         cells += [units.gib(row.survives_bytes)] if accelerator else []
         table.append((*cells, *(units.gib(row.breakdown[part]) for part in _PARTS)))
     print_table(table)
@@ -179,3 +202,10 @@ def _print(rows: Sequence[Forecast], prospect: Prospect, target: Device) -> None
     print(f"peak: {peak}.  how: {clean(rows[0].method)}")
     for note in dict.fromkeys(note for row in rows for note in row.assumptions):
         print(clean(f"assumed: {note}"))
+
+
+def _interval(row: Forecast) -> str:
+    """Write an interval so that its ends differ where they do."""
+    if row.high_bytes < 1 << 30:
+        return f"{row.low_bytes / MIB:.0f} – {row.high_bytes / MIB:.0f} MiB"
+    return f"{units.gib(row.low_bytes)} – {units.gib(row.high_bytes)}"

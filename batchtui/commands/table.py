@@ -201,6 +201,12 @@ def _forecast_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", metavar="DEVICE", help="cuda, cuda:N or cpu")
     parser.add_argument("--capacity", metavar="SIZE", help="of a device elsewhere, such as 24GiB")
     parser.add_argument("--output", type=Path, metavar="FILE", help="a chart, .svg or .png")
+    parser.add_argument(
+        "--time-limit",
+        type=float,
+        metavar="SECONDS",
+        help="how long the model may take to be traced (default: 120)",
+    )
     _add_set(parser)
     _add_json(parser)
 
@@ -215,6 +221,7 @@ def _forecast(options: argparse.Namespace, root: Path) -> int:
         batch_sizes=options.batch_sizes,
         device=options.device,
         capacity=options.capacity,
+        time_limit=options.time_limit,
         as_json=options.json,
         output=options.output,
     )

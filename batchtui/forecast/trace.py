@@ -113,8 +113,8 @@ def trace_steps(
             trace = tracer.trace(batch_sizes or tracer.affordable_sizes(), check_size)
         except TraceTimeout:
             raise TraceError(
-                f"tracing the model takes longer than {time_limit:.0f} s; raise the limit, or "
-                "let a finished run tell"
+                f"tracing the model takes longer than {time_limit:.0f} s (`batchtui forecast "
+                "--time-limit` gives it more)"
             ) from None
         except Exception as error:
             failure = failure or TraceError(f"the model cannot be traced: {one_line(error)}")
