@@ -227,6 +227,25 @@ def _forecast(options: argparse.Namespace, root: Path) -> int:
     )
 
 
+def _serve_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", nargs="?", default="last", metavar="RUN")
+    parser.add_argument(
+        "--port", type=_port, default=8000, metavar="N", help="of 127.0.0.1; 0: a free one"
+    )
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65_535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port from 0 to 65535")
+    return int(text)
+
+
+def _serve(options: argparse.Namespace, root: Path) -> int:
+    from batchtui.commands import serve
+
+    return serve.serve(options.run, root, port=options.port)
+
+
 def _doctor(options: argparse.Namespace, root: Path) -> int:
     from batchtui.commands import doctor
 
@@ -246,5 +265,6 @@ COMMANDS = {
     "forecast": Command(
         "tell what memory batch sizes that have not run will need", _forecast_arguments, _forecast
     ),
+    "serve": Command("show a run in a browser, behind a token", _serve_arguments, _serve),
     "doctor": Command("tell what this machine offers and what is in the way", _add_json, _doctor),
 }

@@ -139,6 +139,8 @@ def refused_config(run: RunDirectory) -> bool:
 
 
 def has_screen() -> bool:
-    """Whether standard input and output are a terminal that can move its cursor."""
+    """Whether standard input and output are a terminal that can move its cursor, or a browser."""
+    if os.environ.get("TEXTUAL_DRIVER"):
+        return True
     dumb = os.environ.get("TERM", "dumb") in ("dumb", "")
     return not dumb and sys.stdin.isatty() and sys.stdout.isatty()
