@@ -180,6 +180,11 @@ def test_a_loss_of_almost_nothing_does_not_take_the_decades() -> None:
     assert shown.lowest == 1e-9
     assert shown.floor is not None
     assert shown.floor > 1e-3
+    falling = [2.0 * 0.97**index for index in range(len(whole.loss.x))]
+    loss = fake.points(list(whole.loss.x), list(falling))
+    shown = build_view(dataclasses.replace(given, whole=whole._replace(loss=loss))).loss
+    assert shown.log
+    assert shown.floor is None or shown.floor < falling[-1]  # where it ends is never cut
 
 
 def test_an_ended_run_is_summed_up() -> None:

@@ -168,14 +168,16 @@ def _wide(*curves: Points) -> bool:
 def _floor(*curves: Points) -> tuple[float | None, float | None]:
     """Return where a logarithmic axis may end, and the lowest value if that lies below.
 
-    The axis ends at the 5th percentile of each curve's means: a loss of almost nothing in a batch
-    here and there would else take most of the decades.
+    A loss of almost nothing in a batch here and there would else take most of the decades. The
+    axis holds all but 5 % of each curve's means and where the curves end, with half a decade to
+    spare.
     """
     floors, lowest = [], []
     for curve in curves:
         means = sorted(value for value in curve.mean if value is not None and value > 0)
+        end = _end(curve)
         if means:
-            floors.append(means[len(means) // 20])
+            floors.append(min(means[len(means) // 20], end or means[-1]) / 3)
             lowest += [value for value in curve.low if value is not None and value > 0]
     if not floors or min(lowest) >= min(floors):
         return None, None

@@ -23,7 +23,7 @@ class AdvisorPane(Pane):
 
     def note(self, view: View) -> tuple[str, str]:
         outlook = self.outlook
-        if outlook is None:
+        if outlook is None or (view.summary and self._chosen(view) is None):
             return "", "dim"
         if outlook.reason is not None:
             return f"forecast: {glyphs.clip(outlook.reason, max(0, self.size.width - 18))}", "dim"
