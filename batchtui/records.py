@@ -278,6 +278,7 @@ class LaunchSpec:
     created: float = 0.0
     environment: dict[str, str] = field(default_factory=dict)  # added to the worker's
     trial_steps: int = 0  # more than 0: no training, but so many steps to see what they take
+    trial_limit: int = 0  # of a trial on an accelerator: bytes that its allocator may have
     reason: str | None = None  # why it goes on from its parent: "batch size 64 → 128"
     fallback: Fallback | None = None  # what to go back to, once, if this one dies of its size
     went_back: bool = False  # from a size that did

@@ -246,6 +246,27 @@ def _serve(options: argparse.Namespace, root: Path) -> int:
     return serve.serve(options.run, root, port=options.port)
 
 
+def _find_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", type=Path, metavar="CONFIG", help="a YAML file")
+    parser.add_argument(
+        "--limit", metavar="SIZE", help="what the training may take, such as 20GiB (default: all)"
+    )
+    _add_set(parser)
+    _add_json(parser)
+
+
+def _find(options: argparse.Namespace, root: Path) -> int:
+    from batchtui.commands import find
+
+    return find.find(
+        options.config,
+        root,
+        [("--set", assignment) for assignment in options.set],
+        limit=options.limit,
+        as_json=options.json,
+    )
+
+
 def _doctor(options: argparse.Namespace, root: Path) -> int:
     from batchtui.commands import doctor
 
@@ -266,5 +287,6 @@ COMMANDS = {
         "tell what memory batch sizes that have not run will need", _forecast_arguments, _forecast
     ),
     "serve": Command("show a run in a browser, behind a token", _serve_arguments, _serve),
+    "find": Command("find the largest batch size that is safe", _find_arguments, _find),
     "doctor": Command("tell what this machine offers and what is in the way", _add_json, _doctor),
 }

@@ -7,7 +7,7 @@ meter that tells the recorder which part of the step it is in.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -32,6 +32,14 @@ from batchtui.train.sampler import Group
 _STEPS = 2
 
 
+class Traced(NamedTuple):
+    """A trace, and what had to be loaded for it."""
+
+    trace: Trace
+    base: int  # resident bytes of a process that has loaded model code and data, untrained
+    samples: int  # to train on in an epoch
+
+
 def trace_config(
     config: Config,
     device: str,
@@ -39,11 +47,8 @@ def trace_config(
     batch_sizes: tuple[int, int] | None = None,
     time_limit: float | None = None,
     fingerprint: str = "",
-) -> tuple[Trace, int]:
+) -> Traced:
     """Trace two training steps and one evaluation batch of a configuration.
-
-    Returns the trace, and the resident bytes of a process that has loaded model code and data
-    and not yet trained.
 
     Args:
         device: what to forecast for, "cuda" or "cpu".
@@ -94,7 +99,7 @@ def trace_config(
         resident=True,
     )
     trace.assumptions = (*notes, *trace.assumptions)
-    return trace, base
+    return Traced(trace, base, len(splits.training))
 
 
 def _learner(

@@ -55,6 +55,7 @@ class PastRun:
     device_name: str | None = None
     torch: str | None = None
     whole: bool = False
+    trial: bool = False  # a few steps of `batchtui find`, and no training
 
 
 def differences(mine: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:

@@ -13,9 +13,10 @@ from batchtui.errors import StoreError
 from batchtui.forecast.events import Trace, peak_by_category
 from batchtui.forecast.fit import Measured, killed_at
 from batchtui.forecast.forecast import Forecaster
-from batchtui.forecast.history import PastRun, learn
+from batchtui.forecast.history import PastRun, differences, learn
 from batchtui.forecast.rows import Context, Forecast
 from batchtui.forecast.settings import AllocatorSettings, cublas_workspace
+from batchtui.forecast.trials import kept_trials
 from batchtui.records import Status
 from batchtui.runs.directory import RunDirectory, list_runs
 from batchtui.runs.reader import RunReader
@@ -62,7 +63,7 @@ class Prospect:
             cublas_workspace=cublas_workspace(variables, device_name),
             overhead=base,
             others=others,
-            loaders=_loader_bytes(config, traces) if device == "cpu" else 0,
+            loaders=loader_bytes(config, traces) if device == "cpu" else 0,
             low_memory=bool(config["limits"]["low_memory"]),
         )
         self._forecasters = [
@@ -115,8 +116,8 @@ class Prospect:
 
 
 def past_runs(root: Path, *, leave_out: str | None = None) -> list[PastRun]:
-    """Return what the runs of a folder measured; those that cannot be read are passed over."""
-    found = []
+    """Return what a folder's runs and trials measured; what cannot be read is passed over."""
+    found = [trial.past for trial in kept_trials(root)]
     for run in list_runs(root)[-_MOST_RUNS:]:
         if run.name != leave_out:
             try:
@@ -134,9 +135,15 @@ def lessons(
     """Return the past runs that correct a forecast for a device, and why others do not.
 
     Only runs of the same model and data are worth a line; that some other training left no
-    lesson goes without saying.
+    lesson, or a trial, goes without saying.
     """
-    kin = [run for run in runs if _is_kin(config, run.config) and _kind(run) == device]
+    kin = [
+        run
+        for run in runs
+        if _is_kin(config, run.config)
+        and _kind(run) == device
+        and not (run.trial and differences(config, run.config))
+    ]
     return learn(config, kin, device_name=device_name)
 
 
@@ -171,13 +178,16 @@ def _is_kin(mine: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     return all(mine.get(key) == other.get(key) for key in ("model", "data"))
 
 
-def _loader_bytes(config: Mapping[str, Any], traces: Sequence[Trace]) -> int:
+def loader_bytes(
+    config: Mapping[str, Any], traces: Sequence[Trace], batch_size: int | None = None
+) -> int:
     """Return what the loaders hold in /dev/shm: (workers × prefetch + 1) batches.
 
-    Counted at the configured batch size, exact in 4 of 4 configurations measured.
+    Counted at the configured batch size unless another is given; exact in 4 of 4 configurations
+    measured.
     """
     loaders = config["dataloaders"]
-    size, workers = loaders["batch_size"], loaders["num_workers"]
+    size, workers = batch_size or loaders["batch_size"], loaders["num_workers"]
     trace = next((trace for trace in traces if trace.covers(size)), None)
     if trace is None or not workers:
         return 0

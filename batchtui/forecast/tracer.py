@@ -3,9 +3,10 @@
     python …/batchtui/forecast/tracer.py REQUEST.json
 
 The request: {"config": …, "device": "cuda" | "cpu", "batch_sizes": [wanted…], "time_limit": s,
-"cwd": …, "config_path": …, "fingerprint": …, "output": path}. The answer, written to `output` in
-one piece: {"traces": […], "base_bytes": n}, or {"error": one line}. Mostly there is one trace,
-for all sizes; `base_bytes` is what the process holds before it trains.
+"cwd": …, "config_path": …, "fingerprint": …, "gently": bool, "output": path}. The answer,
+written to `output` in one piece: {"traces": […], "base_bytes": n, "train_samples": n}, or
+{"error": one line}. Mostly there is one trace, for all sizes; `base_bytes` is what the process
+holds before it trains.
 
 It runs niced unless "gently" is false, sees no GPU, and needs torch and the standard library.
 """
@@ -66,11 +67,15 @@ def _trace(request: dict[str, Any], limit: float, started: float) -> dict[str, A
             fingerprint=request.get("fingerprint", ""),
         )
 
-    first, base = trace(None)
+    first, base, samples = trace(None)
     traces = [first]
     # Where the operations depend on the batch size, each wanted one is traced by itself.
-    traces += [trace((size, size))[0] for size in wanted if not first.covers(size)]
-    return {"traces": [json.loads(found.to_json()) for found in traces], "base_bytes": base}
+    traces += [trace((size, size)).trace for size in wanted if not first.covers(size)]
+    return {
+        "traces": [json.loads(found.to_json()) for found in traces],
+        "base_bytes": base,
+        "train_samples": samples,
+    }
 
 
 def _step_back() -> None:

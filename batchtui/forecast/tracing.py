@@ -83,11 +83,12 @@ def base_bytes(request: TraceRequest, cache: Path | None = None) -> int | None:
 
     Resident bytes of its process, with torch, the model's code and the data loaded.
     """
-    try:
-        answer = json.loads(_file(fingerprint(request), cache).read_text("utf-8"))
-        return int(answer["base_bytes"]) or None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    return _told(request, "base_bytes", cache)
+
+
+def train_samples(request: TraceRequest, cache: Path | None = None) -> int | None:
+    """Return how many samples an epoch has; known once traced."""
+    return _told(request, "train_samples", cache)
 
 
 def obtain_trace(
@@ -165,6 +166,14 @@ def _run(request: TraceRequest, name: str, time_limit: float, output: Path) -> d
     except (OSError, ValueError):
         lines = done.stderr.strip().splitlines() or [f"it ended with code {done.returncode}"]
         raise TraceFailed(f"the tracer died: {lines[-1][:200]}") from None
+
+
+def _told(request: TraceRequest, key: str, cache: Path | None) -> int | None:
+    try:
+        answer = json.loads(_file(fingerprint(request), cache).read_text("utf-8"))
+        return int(answer[key]) or None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def fingerprint(request: TraceRequest) -> str:

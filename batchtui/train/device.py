@@ -66,6 +66,21 @@ def describe(device: torch.device) -> tuple[str | None, str | None]:
         return None, None
 
 
+def confine(device: torch.device, size: int) -> None:
+    """Let the allocator have no more than `size` bytes, where it takes such a limit.
+
+    A trial then runs out of memory by itself, and not whoever shares the device.
+    """
+    if device.type not in ("cuda", "xpu"):  # Apple's counts in another total
+        return
+    try:
+        module = getattr(torch, device.type)
+        total = module.get_device_properties(device).total_memory
+        module.set_per_process_memory_fraction(min(1.0, size / total), device)
+    except (RuntimeError, AttributeError):  # older torch's xpu has no such limit
+        pass
+
+
 class Memory:
     """The accelerator's allocator, read and reset without waiting for the device."""
 

@@ -37,6 +37,8 @@ def work(launched: Launched) -> str:
     resumed = _load_checkpoint(launched.spec.resume_from)
     several = ranks.world_size > 1
     where = device.choose(config.device, ranks.local_rank if several else None)
+    if launched.spec.trial_limit:
+        device.confine(where, launched.spec.trial_limit)
     team = Together(ranks, where) if several else Alone(ranks)
     _seed(config, ranks.rank)
 

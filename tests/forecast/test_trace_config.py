@@ -77,7 +77,7 @@ def request(folder: Path, given: Config | None = None, **changes) -> TraceReques
 
 
 def test_the_users_own_model_loss_and_data_are_traced(folder):
-    trace, base = trace_config(config(), "cuda")
+    trace, base, samples = trace_config(config(), "cuda")
     weights = 4 * (192 * 32 + 32 + 32 * 4 + 4)
     held = peak_by_category(trace.at(10))[1]
     assert held["parameters"] == weights
@@ -86,10 +86,11 @@ def test_the_users_own_model_loss_and_data_are_traced(folder):
     assert inputs[:2] == [10 * 192 * 4, 10 * 8]
     assert PHASES[trace.events[-1][5]] == "evaluation"
     assert base > 50 << 20
+    assert samples == 40
 
 
 def test_accumulation_amp_and_compile_are_counted_or_said(folder):
-    trace, _ = trace_config(config(amp="fp16", accumulate=3, compile=True), "cuda")
+    trace, *_ = trace_config(config(amp="fp16", accumulate=3, compile=True), "cuda")
     assert any("uncompiled" in note for note in trace.assumptions)
     phases = [PHASES[event[5]] for event in trace.events]
     changes = sum(a != b and b == "forward" for a, b in itertools.pairwise(phases))

@@ -1,0 +1,271 @@
+"""The search behind `batchtui find`: forecast, trials, and what is kept of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from batchtui import units
+from batchtui.commands.forecast import Device
+from batchtui.commands.room import Room
+from batchtui.commands.stages import Stages
+from batchtui.commands.start import runs_of
+from batchtui.config.schema import Config, to_dict
+from batchtui.errors import BatchtuiError
+from batchtui.forecast.history import PastRun, differences
+from batchtui.forecast.largest import Answer, Search, Seen
+from batchtui.forecast.need import Needs
+from batchtui.forecast.tracing import (
+    TraceFailed,
+    TraceRequest,
+    base_bytes,
+    fingerprint,
+    obtain_trace,
+    train_samples,
+)
+from batchtui.forecast.trials import KeptTrial, keep_trial, kept_trials
+from batchtui.records import LaunchSpec
+from batchtui.supervise.control import is_supervised
+from batchtui.supervise.trial import FITS, Bounds, Result, run_trial
+from batchtui.text import clean
+
+_TRACE_LIMIT_S = 600.0
+# Beyond the ordinary: trials that ran out of memory before one fitted.
+_MOST_TRIALS = 10
+
+
+class Hunt:
+    """One search, from the forecast to the answer."""
+
+    def __init__(
+        self, config: Config, config_path: Path, root: Path, target: Device, room: Room
+    ) -> None:
+        self._config, self._path, self._root = config, config_path, root
+        self._target, self._room = target, room
+        self._stages = Stages()
+        self._request = TraceRequest(
+            config=to_dict(config),
+            device=target.kind,
+            python=os.path.expanduser(config.launch.python or sys.executable),
+            cwd=os.getcwd(),
+            config_path=str(config_path.resolve()),
+            gently=False,
+        )
+        self.notes: list[str] = list(room.notes)
+        self.trials: list[dict[str, Any]] = []
+        self._earlier: list[Seen] = []
+        self._seen: list[Seen] = []
+
+    def run(self) -> Answer | None:
+        """Search; None: not even one sample fits."""
+        self._stages.say(f"find    the largest batch size of {self._path} within {self._room}")
+        self._needs = self._trace()
+        self._search = self._begin()
+        self._earlier = self._remembered()
+        self._seen = list(self._earlier)
+        if self._search.hopeless():
+            return None
+        while len(self.trials) < _MOST_TRIALS and (size := self._search.next(self._seen)):
+            if len(self.trials) >= self._search.most_trials and self._search.answer(self._seen):
+                break
+            self._try(size)
+        return self._search.answer(self._seen)
+
+    def reason(self) -> str:
+        """Say how it is known that nothing fits."""
+        if not self._seen and self._needs is not None:
+            return f"its forecast is {units.gib(self._needs.need(1).peak)}"
+        return "that trial ran out of memory"
+
+    def to_dict(self, answer: Answer | None) -> dict[str, Any]:
+        """Return what `find --json` prints."""
+        peak = round(answer.peak) if answer else None
+        return {
+            "batch_size": answer.batch_size if answer else None,
+            "limit_bytes": self._room.size,
+            "peak_bytes": peak,
+            "low_bytes": round(answer.low) if answer else None,
+            "high_bytes": round(answer.high) if answer else None,
+            "margin_bytes": self._room.size - peak if peak is not None else None,
+            "confidence": self.confidence(answer),
+            "trials": self.trials,
+            "method": self.method,
+            "assumptions": self.notes,
+        }
+
+    @property
+    def method(self) -> str:
+        """How the answer came about, in words."""
+        how = [self._needs.method] if self._needs else []
+        for count, what in ((len(self._earlier), "earlier trial"), (len(self.trials), "trial")):
+            if count:
+                how.append(f"{count} {what}{'s' if count > 1 else ''}")
+        return ", ".join(how) if self._needs else f"{', '.join(how)}, not traced"
+
+    def confidence(self, answer: Answer | None) -> str | None:
+        """Say how sure the answer is."""
+        if answer is None:
+            return None
+        return "measured at this size" if answer.tried else "measured just above and below"
+
+    # ---------------------------------------------------------------------------- stages
+
+    def _trace(self) -> Needs | None:
+        with self._stages.stage("trace") as stage:
+            try:
+                traces = obtain_trace(self._request, time_limit=_TRACE_LIMIT_S)
+            except TraceFailed as error:
+                self.notes.append(f"not traced: {error}")
+                stage.end(f"not possible ({error}): trials alone will tell")
+                return None
+            needs = Needs.of(
+                self._config,
+                traces,
+                self._target.kind,
+                self._target.name,
+                base_bytes(self._request),
+            )
+            if needs is None:
+                note = "not traced for all sizes: its operations depend on the batch size"
+                self.notes.append(note)
+                stage.end(f"{note}: trials alone will tell")
+                return None
+            self.notes += needs.assumptions
+            stage.end(f"two steps on tensors without memory ({needs.method})")
+            return needs
+
+    def _begin(self) -> Search:
+        config, needs = self._config, self._needs
+        samples = train_samples(self._request)
+        ranks = config.launch.processes * config.launch.nodes
+        return Search(
+            self._room.budget,
+            forecast=needs.need if needs else None,
+            highest=max(1, samples // ranks) if samples else None,
+            configured=config.dataloaders.batch_size,
+            noise=needs.noise if needs else self._noise(),
+            growth=needs.growth if needs else 1.0,
+        )
+
+    def _noise(self) -> float:
+        return Needs.noise_of(self._config, self._target.kind)
+
+    def _try(self, size: int) -> None:
+        refuse_company(self._root, self._path)
+        config = self._config
+        loaders = dataclasses.replace(config.dataloaders, batch_size=size)
+        config = dataclasses.replace(config, dataloaders=loaders)
+        bounds = self._search.bounds(size, self._seen)
+        forecast = None if bounds is None else round(sum(bounds) / 2)
+        told = f"batch {units.count(size)}"
+        if bounds is not None:
+            told += f": forecast {units.gib(forecast)}, at most {units.gib(bounds[1])}"
+        with self._stages.stage("trial", told) as stage:
+            result = run_trial(self._spec(), config, self._bounds(), stage.standing)
+            self._take(result, forecast)
+            stage.end(f"{told}: {self._words(result)}")
+
+    def _take(self, result: Result, forecast: int | None) -> None:
+        """Keep what a trial measured."""
+        start = result.start
+        if start is not None and start.device.partition(":")[0] != self._target.kind:
+            raise BatchtuiError(
+                f"the trial ran on {start.device}, but the limit is of {self._target.kind}: "
+                f"set device: {start.device}"
+            )
+        if start is not None and self._search.highest is None:
+            self._search.highest = max(1, start.train_samples // start.world_size)
+        needed: float | None = result.peak
+        if self._needs is not None:
+            needed = self._needs.observed(result.batch_size, result.peak, result.allocated)
+        fits = result.outcome == FITS
+        self._seen.append(Seen(result.batch_size, needed if fits else None, result.base))
+        self.trials.append(
+            {
+                "batch_size": result.batch_size,
+                "forecast_bytes": forecast,
+                "peak_bytes": result.peak,
+                "step_time_s": result.step_time_s,
+                "samples_per_s": result.samples_per_s,
+                "outcome": result.outcome,
+            }
+        )
+        past = PastRun(
+            run=f"trial of batch size {result.batch_size}",
+            config=self._request.config,
+            batch_size=result.batch_size,
+            peak=result.peak if fits else None,
+            out_of_memory=not fits,
+            capacity=self._room.size,
+            allocated=result.allocated,
+            device_name=(start.device_name or start.device) if start else None,
+            torch=start.torch if start else None,
+            trial=True,
+        )
+        keep_trial(self._root, KeptTrial(past, fingerprint(self._request), result.base))
+
+    def _remembered(self) -> list[Seen]:
+        """Return what earlier trials of this very configuration and code showed."""
+        mine, config = fingerprint(self._request), self._request.config
+        found = []
+        for trial in kept_trials(self._root):
+            past = trial.past
+            loaders = past.config.get("dataloaders", {}), config["dataloaders"]
+            same_loaders = all(
+                loaders[0].get(key) == loaders[1][key] for key in ("num_workers", "prefetch_factor")
+            )
+            if trial.fingerprint != mine or not same_loaders or differences(config, past.config):
+                continue
+            if past.out_of_memory:
+                if (past.capacity or 0) >= self._room.size:
+                    found.append(Seen(past.batch_size, None))
+                continue
+            peak: float | None = past.peak
+            if self._needs is not None:
+                peak = self._needs.observed(past.batch_size, past.peak, past.allocated)
+            if peak:
+                found.append(Seen(past.batch_size, peak, trial.base))
+        return found
+
+    # ----------------------------------------------------------------------------- words
+
+    def _spec(self) -> LaunchSpec:
+        return LaunchSpec(
+            run="trial",
+            config={},
+            config_path=self._request.config_path,
+            cwd=self._request.cwd,
+            python=self._request.python,
+        )
+
+    def _bounds(self) -> Bounds:
+        return Bounds(
+            accelerator=self._target.kind != "cpu",
+            limit=self._room.budget,
+            reserve=self._room.reserve,
+        )
+
+    def _words(self, result: Result) -> str:
+        if result.outcome != FITS:
+            return f"{result.outcome} ({clean(result.cause or 'no more is known')})"
+        return (
+            f"measured {units.gib(result.peak)}, {units.seconds(result.step_time_s)} a step, "
+            f"{units.number(result.samples_per_s)} samples/s"
+        )
+
+
+def refuse_company(root: Path, config_path: Path) -> None:
+    """Refuse to measure beside a live run of the same configuration.
+
+    Raises:
+        BatchtuiError: naming the run.
+    """
+    for run in runs_of(root, config_path.resolve()):
+        if is_supervised(run):
+            raise BatchtuiError(
+                f"{run.name} is training this configuration now, and trials beside it could end "
+                f"it by taking its memory: `batchtui stop {run.name}` first"
+            )

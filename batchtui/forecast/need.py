@@ -1,0 +1,102 @@
+"""What a batch size needs of a limit, forecast and measured in the same terms.
+
+On a CPU that is what all processes of the training have resident. On an accelerator it is the
+smallest capacity that survives: near its limit the allocator gives back what it cached, so that
+what it reserves tells less there than what the tensors take.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from batchtui.config.schema import Config, to_dict
+from batchtui.forecast.events import Trace, peak_by_category
+from batchtui.forecast.largest import MALLOC, Need
+from batchtui.forecast.prospect import Prospect, loader_bytes
+from batchtui.forecast.verdict import REPEATED
+
+# Peaks of equal runs on a CPU differ by so much: 0.2 % under `low_memory`, and 7 % without.
+_TAMED, _UNTAMED = 0.01, 0.07
+_BASE = 48 << 20  # by which a process may be larger than the tracer's before its first step
+_LOADER = 40 << 20  # what a loader process holds besides its batches, in bytes
+
+
+class Needs:
+    """The needs of one configuration, forecast from its trace alone."""
+
+    def __init__(
+        self,
+        config: Config,
+        trace: Trace,
+        device: str,
+        device_name: str | None,
+        base: int | None,
+    ) -> None:
+        self._values = to_dict(config)
+        self._trace = trace
+        self._accelerator = device != "cpu"
+        self._ranks = 1 if self._accelerator else config.launch.processes
+        self._prospect = Prospect(
+            self._values,
+            [trace],
+            device=device,
+            base=base,
+            environment=os.environ,
+            device_name=device_name,
+        )
+        self._known: dict[int, Need] = {}
+        first = self._prospect.row(1, seconds=0.0)
+        self.method, self.assumptions = first.method, list(first.assumptions)
+        self.noise = self.noise_of(config, device)
+        self.growth = MALLOC if device == "cpu" and not config.limits.low_memory else 1.0
+
+    @classmethod
+    def of(
+        cls,
+        config: Config,
+        traces: Sequence[Trace],
+        device: str,
+        device_name: str | None,
+        base: int | None,
+    ) -> Needs | None:
+        """Return the needs; None: the traces do not tell of all sizes."""
+        first = traces[0]
+        if first.batch_sizes[0] == first.batch_sizes[1]:
+            return None
+        return cls(config, first, device, device_name, base)
+
+    @staticmethod
+    def noise_of(config: Config, device: str) -> float:
+        """Return by which fraction the peaks of two equal runs may differ."""
+        if device != "cpu":
+            return REPEATED
+        return _TAMED if config.limits.low_memory else _UNTAMED
+
+    def need(self, batch_size: int) -> Need:
+        """Forecast what a batch size needs, and the most that nine of ten do."""
+        if batch_size not in self._known:
+            row = self._prospect.row(batch_size, seconds=0.0)
+            peak = row.survives_bytes if self._accelerator else row.peak_bytes
+            peak = (peak or row.peak_bytes) * self._ranks + self._loaders(batch_size)
+            above = (row.high_bytes - row.peak_bytes) * self._ranks
+            above += 0 if self._accelerator else _BASE
+            self._known[batch_size] = Need(peak, peak + above)
+        return self._known[batch_size]
+
+    def observed(self, batch_size: int, peak: int | None, allocated: int | None) -> float | None:
+        """Return what a trial's measured peak says of its need."""
+        if not self._accelerator or allocated is None:
+            return peak
+        tensors, _ = peak_by_category(self._trace.at(batch_size))
+        return self.need(batch_size).peak + allocated - tensors
+
+    def _loaders(self, batch_size: int) -> int:
+        """Return what loader processes hold: their batches, and themselves."""
+        workers = self._values["dataloaders"]["num_workers"]
+        if self._accelerator or not workers:
+            return 0
+        # Those of the training stay while the evaluation has its own.
+        splits = 2 if self._values["training"]["evaluate_every"] else 1
+        batches = loader_bytes(self._values, [self._trace], batch_size)
+        return self._ranks * splits * (batches + workers * _LOADER)
