@@ -24,18 +24,18 @@ _COLOURS = ("#0072b2", "#cc79a7", "#009e73", "#d55e00")  # Okabe and Ito
 def export(picture: Picture, name: str, folder: Path | None = None) -> str:
     """Write `name`.svg and `name`.csv, replacing nothing; say in a line what came of it."""
     folder = folder or Path.cwd()
-    stem = clean(name, 80).replace(os.sep, "_")
+    stem = name = clean(name, 60).replace(os.sep, "_")
     number = 1
-    while any((folder / f"{stem}{ending}").exists() for ending in (".svg", ".csv")):
-        number += 1
-        stem = f"{clean(name, 80).replace(os.sep, '_')}-{number}"
     try:
+        while any((folder / f"{stem}{ending}").exists() for ending in (".svg", ".csv")):
+            number += 1
+            stem = f"{name}-{number}"
         for ending, text in ((".svg", to_svg(picture)), (".csv", to_csv(picture))):
             with open(folder / f"{stem}{ending}", "x", encoding="utf-8", newline="") as file:
                 file.write(text)
-    except OSError as error:
-        return f"not written to {folder}: {error.strerror or error}"
-    return f"{stem}.svg and .csv written to {folder}"
+    except (OSError, ValueError) as error:  # ValueError: no name of a file
+        return clean(f"not written to {folder}: {getattr(error, 'strerror', None) or error}")
+    return clean(f"{stem}.svg and .csv written to {folder}")
 
 
 def to_csv(picture: Picture) -> str:

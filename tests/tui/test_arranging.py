@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
+import random
 import re
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from textual.geometry import Region
 
 from batchtui.tui.axes import AXES
 from batchtui.tui.export import export, to_csv, to_svg
@@ -17,6 +19,7 @@ from batchtui.tui.preferences import Preferences, at_home
 from batchtui.tui.screens.help import HelpDialog
 from batchtui.tui.themes import THEMES
 from batchtui.tui.view import Picture
+from batchtui.tui.widgets.pane import Pane
 from tests.tui import fake
 from tests.tui.fake import facts, gpu, machine
 from tests.tui.test_screen import has, lines, running, settle
@@ -241,3 +244,25 @@ async def test_a_zoomed_chart_has_its_own_footer() -> None:
         await settle(pilot, lambda: " · loss " in "\n".join(lines(app)))
         await pilot.press("z")
         assert has(app, "Batch size")
+
+
+def overlaps(one: Region, other: Region) -> bool:
+    return bool(one.intersection(other))
+
+
+async def test_from_the_least_to_a_huge_size_no_pane_overlaps_another() -> None:
+    chance = random.Random(1)
+    sizes = [(60, 16), (300, 100), (60, 100), (300, 16)]
+    sizes += [(chance.randint(60, 300), chance.randint(16, 100)) for _ in range(20)]
+    async with running(facts(400, sample=GPU)) as (app, pilot):
+        for index, size in enumerate(sizes):
+            if index == 12:
+                await pilot.press("1", "h", "3", "h", "5", "h")
+            await pilot.resize_terminal(*size)
+            await pilot.pause()
+            regions = [pane.region for pane in app.screen.query(Pane) if pane.region]
+            whole = Region(0, 0, *size)
+            assert all(whole.contains_region(region) for region in regions)
+            for at, region in enumerate(regions):
+                assert not any(overlaps(region, other) for other in regions[:at]), (size, regions)
+            assert sum(region.area for region in regions) >= 0.93 * whole.area

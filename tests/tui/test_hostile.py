@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import tempfile
 import unicodedata
+from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from textual import events
 
+from batchtui.runs.series import Boundary
 from batchtui.text import clean
-from batchtui.tui.view import LogLine, LogView
-from tests.tui.fake import FakeSource, facts, gpu, machine
+from batchtui.tui.export import export
+from batchtui.tui.view import LogLine, LogView, Picture
+from tests.tui.fake import FakeSource, facts, gpu, machine, points
 from tests.tui.test_screen import lines, running
 
 NASTY = [
@@ -26,12 +31,20 @@ hostile = (
     | st.sampled_from(NASTY)
     | st.lists(st.sampled_from(NASTY), max_size=4).map("".join)
 )
+# Every dialog, the zoomed panes, the clipboard, the palette.
+KEYS = (
+    "", "q", "escape", "slash", "paste", "enter", "y", "1", "y", "z", "2", "y", "4", "x", "left",
+    "y", "z", "question_mark", "escape", "b", "paste", "escape", "plus", "6", "y", "h", "t",
+    "ctrl+p", "escape",
+)  # fmt: skip
 _BAD = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 
 def given_facts(draw: Any) -> Any:
     text = [draw(hostile) for _ in range(12)]
-    status = draw(st.sampled_from(["running", "starting", "failed", "lost", "stopping"]))
+    status = draw(
+        st.sampled_from(["running", "starting", "failed", "finished", "lost", "stopping"])
+    )
     sample = machine(
         gpus=(gpu(name=text[0], error=draw(st.none() | hostile)),) * draw(st.integers(0, 3)),
         limit_source=text[1],
@@ -53,11 +66,12 @@ def given_facts(draw: Any) -> Any:
             "config": draw(st.sampled_from([None, text[10], {"limits": {"memory": text[11]}}])),
         },
     )
-    return dataclasses.replace(made, trouble=draw(st.none() | hostile))
+    chain = [Boundary(1, text[0], 32), Boundary(20, text[1], 64)]
+    return dataclasses.replace(made, chain=chain, trouble=draw(st.none() | hostile))
 
 
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.data())
 def test_hostile_text_is_harmless_on_every_screen(data: st.DataObject) -> None:
@@ -69,7 +83,7 @@ def test_hostile_text_is_harmless_on_every_screen(data: st.DataObject) -> None:
 
     async def show() -> None:
         async with running(FakeSource(made), size) as (app, pilot):
-            for key in ("", "q", "escape", "slash", "paste", "enter"):
+            for key in KEYS:
                 if key == "paste":
                     app.screen.post_message(events.Paste(typed))
                 elif key and app.return_value is None:
@@ -77,8 +91,22 @@ def test_hostile_text_is_harmless_on_every_screen(data: st.DataObject) -> None:
                 await pilot.pause()
                 if app.return_value is not None:
                     return
-                for line in lines(app):
+                for line in (*lines(app), *app.clipboard.split("\n")):
                     bad = [c for c in line if unicodedata.category(c) in _BAD and c != "\ufffd"]
                     assert not bad, (line, bad)
 
     asyncio.run(show())
+
+
+@settings(max_examples=100, deadline=None)
+@given(hostile, hostile)
+def test_hostile_names_make_harmless_files(name: str, title: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder) / "here"
+        place.mkdir()
+        curve = points([1.0, 2.0], [1.0, 2.0])
+        told = export(Picture(title, "step", ((title, curve),), (("x", curve.x),)), name, place)
+        assert told.isprintable()
+        assert [path.name for path in Path(folder).iterdir()] == ["here"]
+        for path in place.glob("*.svg"):
+            ElementTree.fromstring(path.read_text())

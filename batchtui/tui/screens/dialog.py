@@ -57,7 +57,7 @@ class Dialog(ModalScreen[Result], Generic[Result]):
     DEFAULT_CSS = """
     Dialog {
         align: center middle;
-        background: $background 60%;
+        background: transparent;  /* dimming what is behind would send every cell again */
     }
     Dialog > #box {
         width: 60;
