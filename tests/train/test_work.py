@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import torch
 
 from batchtui.config.schema import Config, Data, Model, Optimizer, Scheduler
 from batchtui.errors import ConfigError
-from batchtui.train import checkpoint
+from batchtui.train import checkpoint, trial
+from batchtui.train.data import Splits
 from batchtui.train.failure import summary
 from batchtui.train.work import work
 from tests.train.helpers import StopAfter, launched, newest, records, tiny
@@ -252,3 +254,40 @@ def test_digits_are_learnt(tmp_path: Path) -> None:
     train(tmp_path, config)
     losses = [record["loss"] for record in records(tmp_path, "evaluation")]
     assert losses[-1] < losses[0] < 2.4
+
+
+def test_a_trial_is_a_few_steps_and_keeps_nothing(tmp_path: Path) -> None:
+    surroundings = launched(tmp_path, tiny(batch_size=8, epochs=2))
+    surroundings = dataclasses.replace(
+        surroundings, spec=dataclasses.replace(surroundings.spec, trial_steps=4)
+    )
+    assert work(surroundings) == "finished"
+    surroundings.journal.close()
+    assert [step["batch"] for step in records(tmp_path, "step")] == [8] * 4
+    evaluations = records(tmp_path, "evaluation")
+    assert [evaluation["eval_samples"] for evaluation in evaluations] == [8, 8]
+    assert records(tmp_path, "start")[0]["train_samples"] == 30  # all there are
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_a_trial_takes_the_longest_samples_and_says_so(tmp_path: Path) -> None:
+    lengths = [5, 3, 9, 4, 9, 2]
+    data = [(torch.zeros(length), 0) for length in lengths]
+    journal = launched(tmp_path, tiny()).journal
+    splits = trial.cut(Splits(data, None), tiny(batch_size=2, epochs=2), 4, 1, journal)
+    journal.close()
+    assert len(splits.training) == 4
+    assert {len(sample) for sample, _ in splits.training} == {9}
+    assert splits.held_out is None
+    (note,) = records(tmp_path, "note")
+    assert "the longest of 6" in note["message"]
+
+
+def test_a_trial_fills_its_loaders_in_the_evaluation(tmp_path: Path) -> None:
+    data = [(torch.zeros(3), index) for index in range(50)]
+    config = tiny(batch_size=4, epochs=1, workers=2)
+    journal = launched(tmp_path, config).journal
+    splits = trial.cut(Splits(data[:3], data), config, 2, 1, journal)
+    assert len(splits.training) == 8  # gone through several times
+    assert len(splits.held_out) == (2 * 2 + 1) * 4  # fetched ahead, and in use
+    assert splits.held_out[19][1] > 45  # from all over the data
