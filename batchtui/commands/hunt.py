@@ -61,7 +61,7 @@ class Hunt:
 
     def run(self) -> Answer | None:
         """Search; None: not even one sample fits."""
-        self._stages.say(f"find    the largest batch size of {self._path} within {self._room}")
+        self._stages.say(f"find  the largest batch size of {self._path} within {self._room}")
         self._needs = self._trace()
         self._search = self._begin()
         self._earlier = self._remembered()
@@ -78,6 +78,8 @@ class Hunt:
         """Say how it is known that nothing fits."""
         if not self._seen and self._needs is not None:
             return f"its forecast is {units.gib(self._needs.need(1).peak)}"
+        if self._seen[-1].peak:
+            return f"it takes {units.gib(self._seen[-1].peak)}, too near for safety"
         return "that trial ran out of memory"
 
     def to_dict(self, answer: Answer | None) -> dict[str, Any]:
@@ -114,7 +116,7 @@ class Hunt:
     # ---------------------------------------------------------------------------- stages
 
     def _trace(self) -> Needs | None:
-        with self._stages.stage("trace") as stage:
+        with self._stages.stage("trace", "two steps on tensors without memory") as stage:
             try:
                 traces = obtain_trace(self._request, time_limit=_TRACE_LIMIT_S)
             except TraceFailed as error:
@@ -134,7 +136,7 @@ class Hunt:
                 stage.end(f"{note}: trials alone will tell")
                 return None
             self.notes += needs.assumptions
-            stage.end(f"two steps on tensors without memory ({needs.method})")
+            stage.end(f"two steps on tensors without memory: {needs.method}")
             return needs
 
     def _begin(self) -> Search:
@@ -160,13 +162,11 @@ class Hunt:
         config = dataclasses.replace(config, dataloaders=loaders)
         bounds = self._search.bounds(size, self._seen)
         forecast = None if bounds is None else round(sum(bounds) / 2)
-        told = f"batch {units.count(size)}"
-        if bounds is not None:
-            told += f": forecast {units.gib(forecast)}, at most {units.gib(bounds[1])}"
+        told = f"batch {units.count(size)}: forecast {units.gib(forecast)}"
         with self._stages.stage("trial", told) as stage:
             result = run_trial(self._spec(), config, self._bounds(), stage.standing)
             self._take(result, forecast)
-            stage.end(f"{told}: {self._words(result)}")
+            stage.end(f"{told}, {self._words(result)}")
 
     def _take(self, result: Result, forecast: int | None) -> None:
         """Keep what a trial measured."""
@@ -252,7 +252,7 @@ class Hunt:
         if result.outcome != FITS:
             return f"{result.outcome} ({clean(result.cause or 'no more is known')})"
         return (
-            f"measured {units.gib(result.peak)}, {units.seconds(result.step_time_s)} a step, "
+            f"measured {units.gib(result.peak)}, {units.seconds(result.step_time_s)}/step, "
             f"{units.number(result.samples_per_s)} samples/s"
         )
 

@@ -24,10 +24,10 @@ class Stages:
         print(clean(line), file=sys.stderr, flush=True)
 
     @contextlib.contextmanager
-    def stage(self, name: str, told: str = "") -> Iterator[Stage]:
+    def stage(self, name: str, told: str) -> Iterator[Stage]:
         """Show a stage while its block runs."""
         stage = Stage(self, name, told)
-        stage.show(told or "…")
+        stage.show(told)
         yield stage
 
     def rewrite(self, line: str, *, last: bool = False) -> None:
@@ -55,7 +55,7 @@ class Stage:
 
     def show(self, what: str) -> None:
         """Show where it is."""
-        self._stages.rewrite(f"{self._name:7} {what}")
+        self._stages.rewrite(f"{self._name:5} {what}")
 
     def standing(self, standing: Standing) -> None:
         """Show where a trial is, where lines may be rewritten."""
@@ -67,5 +67,4 @@ class Stage:
 
     def end(self, what: str) -> None:
         """Leave the line that stays."""
-        took = units.duration(time.monotonic() - self._began)
-        self._stages.rewrite(f"{self._name:7} {what}, {took}", last=True)
+        self._stages.rewrite(f"{self._name:5} {what}", last=True)

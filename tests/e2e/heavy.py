@@ -33,6 +33,16 @@ class Opaque(Net):
         return super().forward(inputs)
 
 
+class Liar(Net):
+    """The same for a tracer, and several times as much in truth."""
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        result = super().forward(inputs)
+        if type(inputs) is torch.Tensor:
+            result = result + 0 * torch.ones(len(inputs), self.wide * 8).sum()
+        return result
+
+
 def data(samples: int = 2000) -> tuple[TensorDataset, TensorDataset]:
     """Samples of 16 numbers in 4 classes, a quarter of them held out."""
     inputs = torch.randn(samples, 16, generator=torch.Generator().manual_seed(0))

@@ -121,6 +121,19 @@ def test_a_model_that_cannot_be_traced_is_found_by_trials_alone(place: Workplace
     assert answer["trials"][-1]["batch_size"] == 75
 
 
+def test_a_trial_that_takes_more_than_forecast_is_ended_and_a_smaller_one_tried(
+    place: Workplace,
+) -> None:
+    config = CONFIG.replace("heavy.Net", "heavy.Liar")
+    (place.folder / "heavy.yaml").write_text(config)
+    answer = found(place, "--set", "data.args={samples: 100}", "--limit", "800MiB")
+    outcomes = [trial["outcome"] for trial in answer["trials"]]
+    assert outcomes[0] == "over the limit"
+    assert outcomes[-1] == "fits"
+    assert answer["batch_size"] <= answer["trials"][-1]["batch_size"] < 75
+    assert answer["high_bytes"] <= 800 << 20
+
+
 def test_refuses_beside_a_live_run(workplace: Workplace) -> None:
     run = workplace.start()
     line = refusal(workplace, "find", "tiny.yaml", code=1)
