@@ -29,7 +29,7 @@ from batchtui.forecast.tracing import (
 from batchtui.forecast.trials import KeptTrial, keep_trial, kept_trials
 from batchtui.records import LaunchSpec
 from batchtui.supervise.control import is_supervised
-from batchtui.supervise.trial import FITS, Bounds, Result, run_trial
+from batchtui.supervise.trial import FEW_STEPS, FITS, STEPS, Bounds, Result, run_trial
 from batchtui.text import clean
 
 _TRACE_LIMIT_S = 600.0
@@ -164,7 +164,9 @@ class Hunt:
         forecast = None if bounds is None else round(sum(bounds) / 2)
         told = f"batch {units.count(size)}: forecast {units.gib(forecast)}"
         with self._stages.stage("trial", told) as stage:
-            result = run_trial(self._spec(), config, self._bounds(), stage.standing)
+            # The first is there to correct the forecast.
+            steps = STEPS if self._seen else FEW_STEPS
+            result = run_trial(self._spec(), config, self._bounds(), stage.standing, steps)
             self._take(result, forecast)
             stage.end(f"{told}, {self._words(result)}")
 

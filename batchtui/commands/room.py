@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from batchtui import units
@@ -9,7 +10,7 @@ from batchtui.commands.forecast import Device
 from batchtui.config.schema import Config
 from batchtui.errors import UsageError, WillNotFit
 from batchtui.forecast.rows import CUDA_CONTEXT
-from batchtui.sampling.cgroup import tightest
+from batchtui.sampling.cgroup import MemoryLimit, tightest
 from batchtui.sampling.machine import memory_limits
 
 # What has to stay free on a machine while something is tried on it.
@@ -30,10 +31,16 @@ class Room:
         return f"{units.gib(self.size)} ({self.source})"
 
 
-def room_for(config: Config, target: Device, limit: str | None) -> Room:
+def room_for(
+    config: Config,
+    target: Device,
+    limit: str | None,
+    machine: Callable[[], Iterable[MemoryLimit]] = memory_limits,
+) -> Room:
     """Return what a training on a device may take.
 
-    Without --limit that is `limits.memory` of the device, less what others hold of it now.
+    Without --limit that is `limits.memory` of the device, less what others hold of it now;
+    `machine` tells the limits of host memory.
 
     Raises:
         UsageError: the limit is no size, or nobody knows the device's.
@@ -41,12 +48,11 @@ def room_for(config: Config, target: Device, limit: str | None) -> Room:
     """
     asked = _size("--limit", limit) if limit is not None else None
     if target.kind == "cpu":
-        return _on_cpu(config, asked)
+        return _on_cpu(config, asked, tightest(machine()))
     return _on_card(config, target, asked)
 
 
-def _on_cpu(config: Config, asked: int | None) -> Room:
-    machine = tightest(memory_limits())
+def _on_cpu(config: Config, asked: int | None, machine: MemoryLimit | None) -> Room:
     if machine is None:
         if asked is None:
             raise UsageError("this machine does not tell its memory: give --limit, such as 20GiB")

@@ -36,9 +36,10 @@ from batchtui.supervise.watch import Family
 
 FITS, OVER, DIED = "fits", "over the limit", "out of memory"
 
-# The peak of a CPU training is there after four steps: two in each of two passes, with an
-# evaluation between them and one after.
-STEPS, _EPOCHS = 4, 2
+# In two passes, with an evaluation after each: the second pass has the evaluation's loaders beside
+# its own. The second step is the first with the optimizer's state; peaks after two were those after
+# forty in every case that was tried, and two more leave less to chance.
+STEPS, FEW_STEPS, _EPOCHS = 4, 2, 2
 _POLL_S = 0.02
 _POLL_SHARE = 0.1  # of a core at most, where a pass over many processes takes long
 _SHOW_S = 0.2
@@ -82,7 +83,11 @@ class TrialFailed(SuperviseError):
 
 
 def run_trial(
-    spec: LaunchSpec, config: Config, bounds: Bounds, show: Callable[[Standing], None]
+    spec: LaunchSpec,
+    config: Config,
+    bounds: Bounds,
+    show: Callable[[Standing], None],
+    steps: int = STEPS,
 ) -> Result:
     """Try a configuration at its batch size; to be called from the main thread.
 
@@ -91,6 +96,7 @@ def run_trial(
         config: whose batch size is tried.
         bounds: what it may take.
         show: called several times a second.
+        steps: how many to train.
 
     Raises:
         TrialFailed: it ended for another reason than memory, in one line.
@@ -107,7 +113,7 @@ def run_trial(
             dataclasses.replace(
                 spec,
                 config=to_dict(config),
-                trial_steps=STEPS,
+                trial_steps=steps,
                 trial_limit=bounds.limit if bounds.accelerator else 0,
             )
         )
