@@ -166,7 +166,7 @@ def test_a_window_of_steps_holds_all_and_is_never_mostly_empty(first: int, count
     assert window.start == first
     assert window.end >= last
     if count >= 8:
-        assert window.end - first <= 1.34 * count
+        assert window.end - first <= 1.51 * count
     assert windows.step_window(first, last, None, ended=True).end == max(last, first + 1)
 
 

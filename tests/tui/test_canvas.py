@@ -7,6 +7,7 @@ from rich.cells import cell_len
 from batchtui.text import clean
 from batchtui.tui.palette import Palette
 from batchtui.tui.widgets import glyphs
+from batchtui.tui.widgets.bars import Steady
 from batchtui.tui.widgets.canvas import Canvas
 
 put = st.tuples(st.integers(-5, 25), st.integers(-2, 6), st.text(max_size=30))
@@ -76,3 +77,11 @@ def test_which_terminals_get_ascii() -> None:
     assert not glyphs.ascii_only({"LANG": "en_US.UTF-8"})
     assert not glyphs.ascii_only({"LC_ALL": "en_US.utf8", "LANG": "C"})
     assert not glyphs.ascii_only({})
+
+
+def test_bars_do_not_tremble() -> None:
+    steady = Steady()
+    assert [steady("a", value) for value in (0.50, 0.53, 0.47, 0.55, 0.52, None, 0.51)] == [
+        0.50, 0.50, 0.50, 0.55, 0.55, None, 0.51
+    ]  # fmt: skip
+    assert steady("b", 0.52) == 0.52

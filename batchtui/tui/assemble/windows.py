@@ -10,8 +10,9 @@ from batchtui.tui.view import Window
 
 _TIME_SPANS = (30.0, 60.0, 120.0, 300.0)  # seconds
 RECENT_S = _TIME_SPANS[-1]
-# Ends of a window of steps: each is at most a third above the one before.
-_ROUND = (1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)
+# Ends of a window of steps. Each is at most a half above the one before: a jump draws the whole
+# chart anew, which a slow line feels.
+_ROUND = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
 
 
 def recent_window(first: float, last: float) -> Window:

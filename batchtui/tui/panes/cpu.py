@@ -5,7 +5,7 @@ from __future__ import annotations
 from batchtui import units
 from batchtui.tui.panes.cores import draw_cores
 from batchtui.tui.view import CpuView, Picture, View
-from batchtui.tui.widgets.bars import draw_bar, draw_history, level_look, pictured
+from batchtui.tui.widgets.bars import Steady, draw_bar, draw_history, level_look, pictured
 from batchtui.tui.widgets.canvas import Box, Canvas
 from batchtui.tui.widgets.pane import Pane
 from batchtui.tui.widgets.scale import tick_text
@@ -15,6 +15,9 @@ _LIST_COLUMN = 19  # cells a core takes at least, as a labelled bar
 
 class CpuPane(Pane):
     """Bars with labels where they fit, else an upright bar a core, else the cores in groups."""
+
+    def on_mount(self) -> None:
+        self._steady = Steady()
 
     def heading(self, view: View) -> str:
         cores = len(view.cpu.cores)
@@ -71,6 +74,7 @@ class CpuPane(Pane):
             start = canvas.put(x, y, f"{index:>{digits}}", "dim") + 1
             end = x + width - 2
             number = f"{value:>5.0%}"
-            look = level_look(value)
-            draw_bar(canvas, start, y, end - start - 5, value, look)
+            shown = self._steady(index, value)
+            look = level_look(shown)
+            draw_bar(canvas, start, y, end - start - 5, shown, look)
             canvas.right(end, y, number, look if look == "red" else "text")

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 from batchtui import units
 from batchtui.tui.view import GpuRow
-from batchtui.tui.widgets.bars import draw_bar, level_look
+from batchtui.tui.widgets.bars import Steady, draw_bar, level_look
 from batchtui.tui.widgets.canvas import Canvas
 
 _LEAST, _EXACT = 9, 10  # cells of a row beside its label: ` 50 100%`, ` 50.0 100%`
 _LEVELS = {"warning": "orange", "critical": "red"}
 
 
-def draw_gpus(canvas: Canvas, gpus: Sequence[GpuRow]) -> None:
+def draw_gpus(canvas: Canvas, gpus: Sequence[GpuRow], steady: Steady) -> None:
     """Draw as many rows as there is room for, and say how many are left out."""
     headed = canvas.height > len(gpus)
     rows = canvas.height - headed
@@ -36,12 +36,14 @@ def draw_gpus(canvas: Canvas, gpus: Sequence[GpuRow]) -> None:
     for column in range(columns):
         x = column * (width + gap)
         if headed and (column == 0 or len(shown) > rows):
-            _row(canvas, x, 0, width, digits, None)
+            _row(canvas, x, 0, width, digits, None, steady)
         for index, gpu in enumerate(shown[column * rows : (column + 1) * rows]):
-            _row(canvas, x, headed + index, width, digits, gpu)
+            _row(canvas, x, headed + index, width, digits, gpu, steady)
 
 
-def _row(canvas: Canvas, x: int, y: int, width: int, digits: int, gpu: GpuRow | None) -> None:
+def _row(
+    canvas: Canvas, x: int, y: int, width: int, digits: int, gpu: GpuRow | None, steady: Steady
+) -> None:
     """Draw a GPU, or with None the heads of the columns."""
     end = x + width
     start = x + digits + 1
@@ -61,7 +63,9 @@ def _row(canvas: Canvas, x: int, y: int, width: int, digits: int, gpu: GpuRow | 
         if gpu is None:
             canvas.put(end - bar, y, "compute", "label", end=end)
         else:
-            draw_bar(canvas, end - bar, y, bar, gpu.utilization, "sky")
+            draw_bar(
+                canvas, end - bar, y, bar, steady(("compute", gpu.label), gpu.utilization), "sky"
+            )
         end -= bar + 2
     bar = end - start - 10
     if gpu is None:
@@ -71,7 +75,7 @@ def _row(canvas: Canvas, x: int, y: int, width: int, digits: int, gpu: GpuRow | 
     look = _LEVELS.get(gpu.level or "", "orange" if level_look(fraction) != "green" else "green")
     number, _, unit = units.gib(gpu.used).partition(" ")
     if bar >= 3:
-        draw_bar(canvas, start, y, bar, fraction, look)
+        draw_bar(canvas, start, y, bar, steady(("memory", gpu.label), fraction), look)
         end = canvas.right(end, y, unit, "dim") - 1
     elif width < digits + _EXACT and unit == "GiB":
         number = f"{float(number):.0f}"
@@ -88,4 +92,5 @@ def _celsius(value: float | None) -> str:
 
 
 def _watt(value: float | None) -> str:
-    return units.MISSING if value is None else f"{value:.0f} W"
+    # Rounded to 5 W: the sensors are no better, and a slow line pays for each digit that trembles.
+    return units.MISSING if value is None else f"{5 * round(value / 5)} W"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from batchtui import units
 from batchtui.tui.panes.gpus import draw_gpus
 from batchtui.tui.view import MemoryView, Picture, View
-from batchtui.tui.widgets.bars import draw_history, draw_parts, pictured
+from batchtui.tui.widgets.bars import Steady, draw_history, draw_parts, pictured
 from batchtui.tui.widgets.canvas import Box, Canvas
 from batchtui.tui.widgets.legend import draw_facts, draw_legend
 from batchtui.tui.widgets.pane import LEVEL_LOOKS, Pane
@@ -15,6 +15,9 @@ class MemoryPane(Pane):
     """Used of total, a stack of its parts up to the limit, and its history."""
 
     title = "Memory"
+
+    def on_mount(self) -> None:
+        self._steady = Steady()
 
     def heading(self, view: View) -> str:
         title = view.memory.title
@@ -32,7 +35,7 @@ class MemoryPane(Pane):
     def draw(self, canvas: Canvas, view: View) -> None:
         memory = view.memory
         if memory.gpus:
-            draw_gpus(canvas, memory.gpus)
+            draw_gpus(canvas, memory.gpus, self._steady)
             return
         self._headline(canvas, view)
         if memory.used is None and not memory.parts:

@@ -23,6 +23,28 @@ def level_look(fraction: float | None) -> str:
     return "red" if fraction >= 0.85 else "orange" if fraction >= 0.6 else "green"
 
 
+class Steady:
+    """Lengths of bars that stay where they are until the value has moved by some per cent.
+
+    The number beside a bar is exact; a bar that trembles says no more, and a slow line pays for it.
+    """
+
+    _TOLERANCE = 0.04
+
+    def __init__(self) -> None:
+        self._held: dict[object, float] = {}
+
+    def __call__(self, key: object, fraction: float | None) -> float | None:
+        """Return what the bar of that key shows for a fraction."""
+        if fraction is None:
+            self._held.pop(key, None)
+            return None
+        held = self._held.get(key)
+        if held is None or abs(fraction - held) > self._TOLERANCE:
+            held = self._held[key] = fraction
+        return held
+
+
 def draw_bar(canvas: Canvas, x: int, y: int, width: int, fraction: float | None, look: str) -> None:
     """Draw `━━━━╸────`, to half a cell."""
     if width < 1:
