@@ -20,6 +20,7 @@ class AdvisorPane(Pane):
     """Current → next batch size, its forecast, and the noise of the batch mean at both."""
 
     title = "Advisor"
+    digit = "⁶"
 
     def note(self, view: View) -> tuple[str, str]:
         outlook = self.outlook

@@ -16,6 +16,8 @@ _LIST_COLUMN = 19  # cells a core takes at least, as a labelled bar
 class CpuPane(Pane):
     """Bars with labels where they fit, else an upright bar a core, else the cores in groups."""
 
+    digit = "¹"
+
     def on_mount(self) -> None:
         self._steady = Steady()
 

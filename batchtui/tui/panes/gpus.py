@@ -37,6 +37,9 @@ def draw_gpus(canvas: Canvas, gpus: Sequence[GpuRow], steady: Steady) -> None:
         x = column * (width + gap)
         if headed and (column == 0 or len(shown) > rows):
             _row(canvas, x, 0, width, digits, None, steady)
+            totals = {gpu.total for gpu in gpus}
+            if len(totals) == 1 and width >= 60:
+                canvas.put(x + digits + 8, 0, f"of {units.gib(totals.pop())} each", "dim")
         for index, gpu in enumerate(shown[column * rows : (column + 1) * rows]):
             _row(canvas, x, headed + index, width, digits, gpu, steady)
 

@@ -26,6 +26,7 @@ class LogPane(Pane):
     """The end of the log, or where it was scrolled to; `filter` picks lines."""
 
     title = "Log"
+    digit = "⁵"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "scroll_lines(-1)", "Up", show=False),
         Binding("down,j", "scroll_lines(1)", "Down", show=False),

@@ -15,6 +15,7 @@ class LossPane(ChartPane):
     """A chart of loss and s² over all steps, and what the numbers beside it mean."""
 
     title = "Loss and variance"
+    digit = "⁴"
 
     def on_mount(self) -> None:
         super().on_mount()

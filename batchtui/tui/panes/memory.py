@@ -15,6 +15,7 @@ class MemoryPane(Pane):
     """Used of total, a stack of its parts up to the limit, and its history."""
 
     title = "Memory"
+    digit = "²"
 
     def on_mount(self) -> None:
         self._steady = Steady()

@@ -17,6 +17,7 @@ class StepsPane(ChartPane):
     """A chart of step times with their quantiles, over a bar of the step's parts."""
 
     title = "Step time"
+    digit = "³"
     axis = "clock"
     label_width = 9
 

@@ -28,6 +28,7 @@ class Pane(Widget, can_focus=True):
     framed = True
     ground = "background"
     title = ""
+    digit = ""  # the key that focuses the pane, small, before its title
 
     def __init__(self, palette: Palette, ascii_only: bool = False, *, id: str) -> None:
         super().__init__(id=id)
@@ -127,6 +128,7 @@ class Pane(Widget, can_focus=True):
         note, note_look = self.note(view)
         closed = canvas.height >= 6 and self.screen.size.height >= 20
         canvas.frame(heading, note, look, title_look, note_look, closed)
+        canvas.put(1, 0, self.digit, "key" if self.has_focus else "label")
         inside = inner_size(canvas.width, canvas.height, closed)
         inner = Canvas(inside.width, inside.height, canvas.colour)
         self.draw(inner, view)
