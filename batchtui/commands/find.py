@@ -40,10 +40,7 @@ def find(
     elif answer is not None:
         _print(hunt, answer)
     if answer is None:
-        raise WillNotFit(
-            f"not even batch size 1 fits into {units.gib(room.size)} ({room.source}): "
-            f"{hunt.reason()}"
-        )
+        raise WillNotFit(f"not even batch size {hunt.smallest} fits into {room}: {hunt.reason()}")
     return 0
 
 
@@ -51,10 +48,10 @@ def _print(hunt: Hunt, answer: Answer) -> None:
     told = hunt.to_dict(answer)
     size = answer.batch_size
     print(f"largest safe batch size: {units.count(size)}")
-    print(
-        f"peak {units.gib(answer.peak)} ({units.gib(answer.low)} – {units.gib(answer.high)}) of "
-        f"{units.gib(told['limit_bytes'])}: {units.gib(told['margin_bytes'])} to spare"
+    peak, low, high, limit, margin = (
+        units.gib(told[f"{name}_bytes"]) for name in ("peak", "low", "high", "limit", "margin")
     )
+    print(f"peak {peak} ({low} – {high}) of {limit}: {margin} to spare")
     print(f"how sure: {told['confidence']}.  how: {clean(told['method'])}")
     for note in dict.fromkeys(hunt.notes):
         print(clean(f"assumed: {note}"))

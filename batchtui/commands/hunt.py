@@ -74,6 +74,11 @@ class Hunt:
             self._try(size)
         return self._search.answer(self._seen)
 
+    @property
+    def smallest(self) -> int:
+        """The smallest size that was looked at."""
+        return min((each.batch_size for each in self._seen), default=1)
+
     def reason(self) -> str:
         """Say how it is known that nothing fits."""
         if not self._seen and self._needs is not None:
@@ -84,13 +89,14 @@ class Hunt:
 
     def to_dict(self, answer: Answer | None) -> dict[str, Any]:
         """Return what `find --json` prints."""
-        peak = round(answer.peak) if answer else None
+        context = self._room.size - self._room.budget
+        peak = round(answer.peak) + context if answer else None
         return {
             "batch_size": answer.batch_size if answer else None,
             "limit_bytes": self._room.size,
             "peak_bytes": peak,
-            "low_bytes": round(answer.low) if answer else None,
-            "high_bytes": round(answer.high) if answer else None,
+            "low_bytes": round(answer.low) + context if answer else None,
+            "high_bytes": round(answer.high) + context if answer else None,
             "margin_bytes": self._room.size - peak if peak is not None else None,
             "confidence": self.confidence(answer),
             "trials": self.trials,
