@@ -45,6 +45,8 @@ Bare().run()
 # Beside the program's own start nothing may run; the screen has settled after this.
 _SETTLE_S = 6.0
 _FIRST_FRAME_ROUNDS = 15
+# The first screen of a configuration has its model traced, once and for all, beside it.
+_TRACING, _TRACE_S = "tracing", 180.0
 # A start that writes nothing for this long is over; the screen looks again a second later.
 _PAUSE_S = 0.5
 
@@ -104,6 +106,20 @@ def first_frame(program: Program, extra: dict[str, str]) -> float:
         if program.marker in "\n".join(screen.display):
             return seconds
     raise RuntimeError(f"{program.name} never showed {program.marker!r}")
+
+
+def wait_for_trace(program: Program, extra: dict[str, str]) -> None:
+    """Show a run until its forecast stands, so that no later start makes or awaits a trace."""
+    screen = pyte.Screen(COLUMNS, ROWS)
+    stream = pyte.ByteStream(screen)
+    deadline = time.perf_counter() + _TRACE_S
+    with terminal(program.command, extra) as (descriptor, _):
+        while time.perf_counter() < deadline:
+            if select.select([descriptor], [], [], _PAUSE_S)[0]:
+                stream.feed(os.read(descriptor, 1 << 16))
+            elif program.marker in (shown := "\n".join(screen.display)) and _TRACING not in shown:
+                return
+    raise RuntimeError(f"{program.name} was still tracing after {_TRACE_S:.0f} s")
 
 
 def cost(program: Program, extra: dict[str, str], seconds: float) -> Cost:
@@ -177,6 +193,7 @@ def measure(run: str, root: Path, extra: dict[str, str], seconds: float) -> dict
         peers.append(Program("nvitop", [path, "--monitor", "full"], "MEM"))
     if path := shutil.which("btop"):
         peers.append(Program("btop", [path, "--utf-force"], "proc"))
+    wait_for_trace(ours, extra)
     frames: dict[str, list[float]] = {"ours": [], "bare": []}
     for _ in range(_FIRST_FRAME_ROUNDS):
         frames["bare"].append(first_frame(bare, extra))
