@@ -7,6 +7,7 @@ milliseconds, and a closer look follows behind.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 TRACING = "tracing the model…"
 _CLOSER_LOOK_S = 2.0
+# Loading what forecasts are made of would take the processor from the first frame.
+_FIRST_FRAME_S = 0.3
 
 
 class Outlook(NamedTuple):
@@ -80,6 +83,7 @@ class Oracle:
         self._wanted.set()
 
     def _run(self) -> None:
+        time.sleep(_FIRST_FRAME_S)
         while True:
             self._wanted.wait()
             self._wanted.clear()
