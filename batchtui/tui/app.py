@@ -110,6 +110,8 @@ class BatchtuiApp(App[int]):
         for name in THEMES:
             self.register_theme(_theme(name))
         self.theme = palette.theme
+        self.stylesheet.set_variables(self.get_css_variables())
+        self._styled: str | None = palette.theme
         self.crash: BaseException | None = None
         self._running_loop: asyncio.AbstractEventLoop | None = None
         self._stop = stop
@@ -191,6 +193,12 @@ class BatchtuiApp(App[int]):
             self.call_from_thread(self._main.answer, answer)
 
         self.run_worker(ask, thread=True, exclusive=True)
+
+    def refresh_css(self, animate: bool = True) -> None:
+        """Pass over Textual's first refresh: all styles are read with this theme anyway."""
+        styled, self._styled = self._styled, None
+        if styled != self.theme:
+            super().refresh_css(animate)
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Replace Textual's greys by no colour at all where none is wanted."""
