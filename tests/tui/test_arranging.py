@@ -194,21 +194,30 @@ async def test_the_axis_of_a_chart_is_remembered() -> None:
         assert has(app, "64 samples")
 
 
-@pytest.mark.parametrize("digit", "123456")
-async def test_question_mark_explains_the_focused_pane(digit: str) -> None:
+async def test_question_mark_explains_the_focused_pane() -> None:
     titles = ("CPU", "Memory", "Step time", "Loss and variance", "Log", "Advisor")
     async with running(facts(20), (60, 16)) as (app, pilot):
-        await pilot.press(digit, "question_mark")
-        assert isinstance(app.screen, HelpDialog)
-        shown = [line.replace("│", " ").strip() for line in lines(app)]
-        assert titles[int(digit) - 1] in shown
-        assert has(app, "↓ more")
+        for digit, title in enumerate(titles, 1):
+            await pilot.press(str(digit), "question_mark")
+            assert isinstance(app.screen, HelpDialog)
+            assert title in [line[3:-3].replace("│", " ").strip() for line in lines(app)]
+            assert has(app, "↓ more")
+            await pilot.press("question_mark")
+            assert not isinstance(app.screen, HelpDialog)
+
+
+async def test_help_scrolls_where_it_has_no_room() -> None:
+    async with running(facts(20), (60, 16)) as (app, pilot):
+        await pilot.press("question_mark")
         seen = "\n".join(lines(app))
-        for _ in range(8):
+        for _ in range(6):
             await pilot.press("pagedown")
             seen += "\n".join(lines(app))
-        assert "leave: detach or stop" in seen
-        await pilot.press("pageup", "up", "down", "j", "k", "question_mark")
+        for key in ("next theme", "leave: detach or stop"):
+            assert key in seen
+        await pilot.press("pageup", "up", "k")
+        assert has(app, "↓ more")
+        await pilot.press("down", "j", "q")
         assert not isinstance(app.screen, HelpDialog)
 
 

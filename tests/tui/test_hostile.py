@@ -71,7 +71,7 @@ def given_facts(draw: Any) -> Any:
 
 
 @settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.data())
 def test_hostile_text_is_harmless_on_every_screen(data: st.DataObject) -> None:

@@ -131,8 +131,9 @@ def test_fewer_colours(depth: str, codes: bytes) -> None:
         assert re.search(codes, terminal.output)
 
 
-def test_a_locale_without_utf_8_gets_ascii() -> None:
-    terminal = Terminal(["-m", "tests.tui.show_fake", "still", "0.2"], LC_ALL="C")
+@pytest.mark.parametrize("environment", [{"LC_ALL": "C"}, {"TERM": "linux", "COLORTERM": ""}])
+def test_a_terminal_without_the_characters_gets_ascii(environment: dict[str, str]) -> None:
+    terminal = Terminal(["-m", "tests.tui.show_fake", "still", "0.2"], **environment)
     try:
         assert terminal.wait_for_text("* training")
         terminal.press(b"\x10")
