@@ -29,7 +29,7 @@ class Steady:
     The number beside a bar is exact; a bar that trembles says no more, and a slow line pays for it.
     """
 
-    _TOLERANCE = 0.04
+    _TOLERANCE = 0.06
 
     def __init__(self) -> None:
         self._held: dict[object, float] = {}
