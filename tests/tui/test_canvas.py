@@ -35,6 +35,10 @@ def test_wide_characters_are_cut_and_drawn_over_whole() -> None:
     assert canvas.runs(0) == [("日本語", "")]
     canvas.put(1, 0, "ab")
     assert canvas.runs(0) == [(" ab 語", "")]
+    canvas.put(4, 0, "؛")  # narrow, but not among those known to be
+    assert canvas.runs(0) == [(" ab ؛ ", "")]
+    canvas.put(2, 0, "語")
+    assert canvas.runs(0) == [(" a語؛ ", "")]
 
 
 def test_changes_name_the_stretch_that_differs() -> None:

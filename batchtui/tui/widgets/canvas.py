@@ -68,6 +68,11 @@ class Canvas:
             if x + size > end:
                 return x
             if x >= 0:
+                # Half of a wide character that is drawn over becomes a space.
+                if x and cells[x] == "":
+                    cells[x - 1] = " "
+                if x + size < self.width and cells[x + size] == "":
+                    cells[x + size] = " "
                 cells[x], looks[x] = character, look
                 last = x
                 if size == 2:
