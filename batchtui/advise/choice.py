@@ -6,14 +6,25 @@ import math
 
 
 def stepped(size: int, direction: int, largest: int | None = None) -> int:
-    """Return the next power of two above (+1) or below (−1) a batch size.
+    """Return the batch size a small step above (+1) or below (−1).
 
-    It stays within 1 and `largest`, the size of the training split.
+    A step is an eighth of the power of two at or below the size, and sizes are multiples of it:
+    from 64 on, multiples of 8, which tensor cores like. It stays within 1 and `largest`, the size
+    of the training split.
     """
-    if direction > 0:
-        size = 1 << max(0, size).bit_length()
-        return size if largest is None else min(size, max(1, largest))
-    return max(1, 1 << ((max(2, size) - 1).bit_length() - 1))
+    below = size if direction > 0 else size - 1
+    step = max(1, 1 << max(0, max(1, below).bit_length() - 4))
+    size = (size // step + 1) * step if direction > 0 else (size - 1) // step * step
+    return _within(size, largest)
+
+
+def doubled(size: int, direction: int, largest: int | None = None) -> int:
+    """Return twice (+1) or half (−1) a batch size, within the same bounds."""
+    return _within(2 * size if direction > 0 else size // 2, largest)
+
+
+def _within(size: int, largest: int | None) -> int:
+    return max(1, size if largest is None else min(size, largest))
 
 
 def parse(text: str, largest: int | None = None) -> int:

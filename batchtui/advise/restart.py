@@ -110,11 +110,11 @@ def plan(facts: Facts, change: Change) -> Plan:
     """
     size = change.batch_size
     if size < 1:
-        raise UsageError(f"--batch-size {size}: a batch size is a whole number above 0")
+        raise UsageError(f"batch size {size}: a batch size is a whole number above 0")
     if facts.train_samples is not None and size * facts.world_size > facts.train_samples:
         ranks = f" for each of {facts.world_size} processes" if facts.world_size > 1 else ""
         raise UsageError(
-            f"--batch-size {size}{ranks}: the training split has only "
+            f"batch size {size}{ranks}: the training split has only "
             f"{count(facts.train_samples)} samples"
         )
     accumulate, notes = _accumulation(facts, change)
@@ -187,17 +187,17 @@ def _chosen(
     """Return the rule that applies, its factor, and what is to be said about it."""
     if change.lr is not None:
         if not (math.isfinite(change.lr) and change.lr > 0):
-            raise UsageError(f"--lr {change.lr}: a learning rate is a number above 0")
+            raise UsageError(f"learning rate {change.lr}: a learning rate is a number above 0")
         return "as given", 1.0, []
     rule = change.rule or facts.rule
     if rule == "auto":
         adaptive = "sqrt" if is_adaptive(facts.optimizer) else "linear"
         rule = "noise" if rates["noise"].factor is not None else adaptive
     if rule not in rates:
-        raise UsageError(f"--lr-rule {rule}: one of {', '.join(('auto', *RULES))}")
+        raise UsageError(f"rule {rule!r}: one of {', '.join(('auto', *RULES))}")
     factor = rates[rule].factor
     if factor is None:
-        raise UsageError(f"--lr-rule {rule}: {rates[rule].reason}; choose another rule, or --lr")
+        raise UsageError(f"rule {rule!r}: {rates[rule].reason}; choose another, or type a rate")
     if facts.lr is None and factor != 1.0:
         note = "the learning rate stays: optimizer.args.lr is not set, so what it was is not known"
         return "keep", 1.0, [note]

@@ -68,6 +68,7 @@ class RunReader:
         self._host = host or socket.gethostname()
         self._db: sqlite3.Connection | None = None
         self._ancestors: list[Stretch] | None = None
+        self._inherited: tuple[list[Stretch], list[Evaluation]] = ([], [])
 
     @contextlib.contextmanager
     def open(self) -> Iterator[RunReader]:
@@ -173,8 +174,14 @@ class RunReader:
         return times[len(times) // 2], times[min(len(times) - 1, len(times) * 95 // 100)]
 
     def evaluations(self, limit: int = 1000) -> list[Evaluation]:
-        """Return the run's newest evaluations, oldest first."""
-        return self._newest(Evaluation, "evaluations", "step", limit)
+        """Return the newest evaluations, oldest first, those of the parents included."""
+        with self._look() as db:
+            own = self._newest(Evaluation, "evaluations", "step", limit)
+            parents = [p for p in self._sound(lambda: self._chain(db)) if p.run != self._run]
+        if self._inherited[0] != parents:  # they have ended: what they measured stays the same
+            found = [evaluation for part in parents for evaluation in _evaluations(part)]
+            self._inherited = (parents, found)
+        return [*self._inherited[1], *own][-limit:]
 
     def checkpoints(self, limit: int = 1000) -> list[Checkpoint]:
         """Return the run's newest checkpoints and failures to write one, oldest first."""
@@ -276,6 +283,15 @@ class RunReader:
             return read()
         except (ValueError, TypeError, OSError) as error:
             raise StoreError(f"{self._run.database}: damaged ({error})") from None
+
+
+def _evaluations(part: Stretch) -> list[Evaluation]:
+    """Return what one run of a chain contributes; nothing, if it cannot be read."""
+    try:
+        found = RunReader(part.run)._newest(Evaluation, "evaluations", "step", 1000)
+    except StoreError:
+        return []
+    return [evaluation for evaluation in found if evaluation.step < part.stop]
 
 
 def _check(table: rollups.SeriesTable, columns: Sequence[str]) -> None:

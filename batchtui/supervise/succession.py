@@ -52,6 +52,7 @@ class Succession:
         self._too_late: str | None = None
         self._too_full = False
         if self._spec.reason is not None:
+            ledger.store.set_meta(reason=self._spec.reason)
             level = "warning" if self._spec.went_back else "info"
             ledger.event(level, "restart", f"{self._spec.reason}, after {self._spec.parent}")
 

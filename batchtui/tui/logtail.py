@@ -41,6 +41,11 @@ class LogTail:
         self._skipped_bytes = 0
         self._first = True
 
+    def turn_to(self, path: Path) -> None:
+        """Go on with another log below the lines of this one."""
+        if path != self._path:
+            self._path, self._file, self._offset, self._partial = path, None, 0, b""
+
     def read(self, now: float, events: Iterable[Event] = ()) -> LogView:
         """Take in what is new, and events since the last look; return the lines to show."""
         chunk, changed = self._fetch()

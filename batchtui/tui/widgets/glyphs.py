@@ -20,7 +20,7 @@ _ASCII = str.maketrans(
         **dict.fromkeys("╭╮╰╯┌┐└┘├┤┬┴┼", "+"),
         **dict.fromkeys("─╌┄", "-"),
         **dict.fromkeys("━╸╺", "="),
-        **dict.fromkeys("│┃▏▎▕▐", "|"),
+        **dict.fromkeys("│┃┊▏▎▕▐", "|"),
         **dict.fromkeys("█▇▆▊▋▉", "#"),
         **dict.fromkeys("▓▅▄▌▍", "%"),
         **dict.fromkeys("▒▃▂", ":"),

@@ -1,0 +1,229 @@
+"""What a restart at another batch size will do, before it does it."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.geometry import Size
+
+from batchtui import units
+from batchtui.advise.restart import RULES, Change, Facts, Plan, plan
+from batchtui.errors import UsageError
+from batchtui.tui.outlook import Outlook
+from batchtui.tui.palette import Palette
+from batchtui.tui.screens.dialog import Dialog
+from batchtui.tui.view import View
+from batchtui.tui.widgets.canvas import Canvas
+from batchtui.tui.widgets.pane import VERDICT_LOOKS
+
+_LABEL = 15  # cells
+
+
+class RestartDialog(Dialog[Plan]):
+    """Answers the plan that was agreed to, or None."""
+
+    heading = "Restart"
+    extent = Size(72, 16)
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "take", "Restart", show=False),
+        Binding("r", "next_rule", "Next rule for the learning rate", show=False),
+        Binding("l", "type_rate", "Type the learning rate", show=False),
+        Binding("g", "keep_global", "Keep the global batch size", show=False),
+        Binding("backspace", "erase", "Erase", show=False),
+        Binding("escape,q", "back", "Back", show=False),
+    ]
+
+    def __init__(
+        self, palette: Palette, ascii_only: bool, view: View, size: int, outlook: Outlook | None
+    ) -> None:
+        super().__init__(palette, ascii_only)
+        self._view, self._size, self._outlook = view, size, outlook
+        self._rule: str | None = None
+        self._rate: float | None = None
+        self._typed: str | None = None  # the rate, while it is typed
+        self._keep = False
+        self._sure = False
+        self._work_out()
+
+    def learn(self, view: View, outlook: Outlook | None) -> None:
+        """Take newer numbers."""
+        self._view, self._outlook = view, outlook
+        self._work_out()
+        self.redraw()
+
+    def _work_out(self) -> None:
+        """Work out what the present choice comes to."""
+        change = Change(self._size, self._keep, rule=self._rule, lr=self._rate)
+        self.plan: Plan | None = None
+        self.error = ""
+        try:
+            self.plan = plan(facts_of(self._view), change)
+        except UsageError as error:
+            self.error = str(error)
+
+    @property
+    def _unfit(self) -> bool:
+        return self._outlook is not None and self._outlook.unfit
+
+    # What it shows ------------------------------------------------------------------------
+
+    def draw(self, canvas: Canvas) -> None:
+        look = "bad" if self._unfit else "next"
+        x = canvas.put(0, 0, self._view.run, "strong", end=max(8, canvas.width - 26))
+        x = canvas.put(x + 2, 0, "batch size ", "label")
+        x = canvas.put(x, 0, f"{units.count(self._view.batch.size)} → ", "text")
+        canvas.put(x, 0, units.count(self._size), look)
+        self._memory(canvas, 2, look)
+        if self.plan is not None:
+            self._numbers(canvas, self.plan)
+        y = canvas.height - 3
+        if self.error:
+            canvas.put(0, y, self.error, "bad")
+        elif self._unfit:
+            again = "enter again: try it all the same" if self._sure else "enter: see again"
+            canvas.put(0, y, f"!! it will not fit, says the forecast · {again}", "bad")
+        elif self.plan is not None and self.plan.notes:
+            canvas.put(0, y, self.plan.notes[0], "warn")
+        elif self._size > (self._view.batch.size or 0):
+            canvas.put(0, y, "should it die of its size, the training goes back by itself", "dim")
+        self._keys(canvas, canvas.height - 1)
+
+    def _memory(self, canvas: Canvas, y: int, look: str) -> None:
+        canvas.put(0, y, "peak memory", "label")
+        canvas.put(0, y + 1, "headroom", "label")
+        outlook = self._outlook
+        forecast = outlook.next if outlook is not None else None
+        if outlook is None or forecast is None:
+            reason = (outlook and outlook.reason) or "being forecast"
+            canvas.put(_LABEL, y, f"{units.MISSING} ({reason})", "dim")
+            canvas.put(_LABEL, y + 1, units.MISSING, "dim")
+            return
+        x = canvas.put(_LABEL, y, units.gib(forecast.peak_bytes), look)
+        low, high = units.gib(forecast.low_bytes), units.gib(forecast.high_bytes)
+        x = canvas.put(x, y, f" ({low.removesuffix(' GiB')} – {high})", "text")
+        x = canvas.put(x, y, f" of {units.gib(forecast.capacity_bytes)}, forecast", "label")
+        room = outlook.room(forecast)
+        left = units.MISSING if room is None else units.gib(room) if room > 0 else "none"
+        x = canvas.put(_LABEL, y + 1, left, look)
+        if forecast.capacity_bytes is not None:
+            canvas.put(x + 2, y + 1, forecast.verdict, VERDICT_LOOKS[forecast.verdict])
+
+    def _numbers(self, canvas: Canvas, intended: Plan) -> None:
+        rate = f"{units.number(intended.lr_before)} → {units.number(intended.lr_after)}"
+        if self._typed is not None:
+            rate = f"{units.number(intended.lr_before)} → {self._typed}_"
+        step = units.count(intended.checkpoint_step)
+        now = "after the step in progress, now" if self._view.status.alive else "the last one,"
+        accumulate = f"  {intended.accumulate} batches a step" if intended.accumulate > 1 else ""
+        left = units.MISSING
+        if intended.samples_left is not None:
+            steps = units.count(intended.steps_left)
+            left = f"{units.count(intended.samples_left)} samples, {steps} steps"
+        before, after = (units.count(n) for n in (intended.global_before, intended.global_after))
+        for y, (label, value, more) in enumerate(
+            (
+                ("learning rate", rate, "typed" if self._typed is not None else intended.rule),
+                ("global batch", f"{before} → {after}{accumulate}", "kept" if self._keep else ""),
+                ("checkpoint", f"{now} step {step}", ""),
+                (f"left of epoch {intended.epoch or ''}", left, ""),
+            ),
+            start=5,
+        ):
+            canvas.put(0, y, label, "label")
+            x = canvas.put(_LABEL, y, value, "text")
+            canvas.put(x + 2, y, more, "sky")
+
+    def _keys(self, canvas: Canvas, y: int) -> None:
+        keys = [("enter", "restart"), ("r", "rule"), ("l", "type rate"), ("g", "keep global batch")]
+        if self._typed is not None:
+            keys = [("enter", "take the rate")]
+        x = 0
+        for key, what in (*keys, ("esc", "back")):
+            x = canvas.put(x, y, key, "key") + 1
+            x = canvas.put(x, y, what, "label") + 2
+
+    # Keys ---------------------------------------------------------------------------------
+
+    def action_take(self) -> None:
+        """Agree; to what will not fit, twice."""
+        if self._typed is not None:
+            self._take_rate(self._typed)
+        elif self.plan is not None and self._unfit and not self._sure:
+            self._sure = True
+        elif self.plan is not None:
+            self.dismiss(self.plan)
+            return
+        self.redraw()
+
+    def action_next_rule(self) -> None:
+        """Take the next rule that applies."""
+        rates = self.plan.rates if self.plan is not None else {}
+        known = [name for name in RULES if name not in rates or rates[name].factor is not None]
+        now = self._rule or (self.plan.rule if self.plan is not None else "")
+        place = known.index(now) + 1 if now in known else 0
+        self._rule, self._rate, self._typed = known[place % len(known)], None, None
+        self._change()
+
+    def action_keep_global(self) -> None:
+        """Keep the global batch size by accumulating gradients, or not."""
+        self._keep = not self._keep
+        self._change()
+
+    def action_type_rate(self) -> None:
+        """Begin to type the learning rate."""
+        self._typed = ""
+        self.redraw()
+
+    def on_key(self, event: events.Key) -> None:
+        if self._typed is None or event.character is None or len(self._typed) > 12:
+            return
+        if event.character in "0123456789.e-+":
+            event.stop()
+            self._typed += event.character
+            self.redraw()
+
+    def action_erase(self) -> None:
+        """Erase the last character of the rate."""
+        if self._typed is not None:
+            self._typed = self._typed[:-1]
+            self.redraw()
+
+    def action_back(self) -> None:
+        """Give up typing, else the restart."""
+        if self._typed is None:
+            self.dismiss(None)
+        else:
+            self._typed = None
+            self.redraw()
+
+    def _take_rate(self, text: str) -> None:
+        self._typed = None
+        try:
+            self._rate = float(text)
+        except ValueError:
+            self.error = f"{text!r} is no learning rate" if text else "no learning rate was typed"
+            return
+        self._change()
+
+    def _change(self) -> None:
+        self._work_out()
+        self.redraw()
+
+
+def facts_of(view: View) -> Facts:
+    """Return what a plan needs to know, as far as the view has it."""
+    batch = view.batch
+    return Facts(
+        batch_size=batch.size or 1,
+        accumulate=batch.accumulate,
+        world_size=batch.world_size,
+        optimizer=batch.optimizer,
+        lr=batch.lr,
+        rule=batch.lr_rule,
+        train_samples=batch.train_samples,
+        samples=batch.samples,
+        step=view.progress.step or 0,
+        alive=view.status.alive,
+    )
