@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,6 +18,7 @@ from batchtui.runs.reader import RunReader
 from batchtui.supervise.lock import is_held
 
 if TYPE_CHECKING:
+    from batchtui.advise.restart import Plan
     from batchtui.commands.outlook import RunProspects
     from batchtui.commands.start import Overrides
     from batchtui.forecast.prospect import Prospect
@@ -73,19 +74,12 @@ def _show(run: RunDirectory, root: Path, look: Look) -> int:
     with _without_tls():
         from batchtui.tui.app import run_app
 
-    def stop(now: bool) -> str:
-        from batchtui.commands.stop import request_stop
-
-        return request_stop(run, now=now)
-
-    code = run_app(
+    code, run = run_app(
         run,
-        root=root,
+        Hands(root),
         refresh=look.refresh or _SCREEN_REFRESH_S,
         theme=look.theme,
         mouse=look.mouse,
-        stop=stop,
-        prospect=_when_asked(run, root),
     )
     summary = RunReader(run).summary()
     if Status(summary.status).alive:
@@ -99,19 +93,39 @@ def _show(run: RunDirectory, root: Path, look: Look) -> int:
     return code
 
 
-def _when_asked(run: RunDirectory, root: Path) -> Callable[[], Prospect]:
-    """Return a function that gives the run's prospect; its modules are loaded at the first call."""
-    prospects: RunProspects | None = None
+class Hands:
+    """What the screen can have done; each module is loaded when its hour has come."""
 
-    def prospect() -> Prospect:
-        nonlocal prospects
-        if prospects is None:
+    def __init__(self, root: Path) -> None:
+        """Take the folder of runs, whose past runs tell of the next."""
+        self._root = root
+        self._prospects: tuple[RunDirectory, RunProspects] | None = None
+
+    def stop(self, run: RunDirectory, now: bool) -> str:
+        """Ask a run's supervisor to stop it."""
+        from batchtui.commands.stop import request_stop
+
+        return request_stop(run, now=now)
+
+    def prospect(self, run: RunDirectory) -> Prospect:
+        """Return what forecasts for a run are made of."""
+        if self._prospects is None or self._prospects[0] != run:
             from batchtui.commands.outlook import RunProspects
 
-            prospects = RunProspects(run, root)
-        return prospects()
+            self._prospects = (run, RunProspects(run, self._root))
+        return self._prospects[1]()
 
-    return prospect
+    def restart(self, run: RunDirectory, plan: Plan) -> RunDirectory:
+        """Restart a run; return the one that goes on."""
+        from batchtui.commands.restart import request_restart
+
+        return request_restart(run, plan)
+
+    def successor(self, run: RunDirectory, name: object) -> RunDirectory | None:
+        """Return the run that took over from one, once it is there."""
+        from batchtui.supervise.successor import goes_on_as
+
+        return goes_on_as(run, name)
 
 
 @contextmanager

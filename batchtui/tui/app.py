@@ -23,19 +23,20 @@ from batchtui.text import clean
 from batchtui.tui.colourless import Colourless
 from batchtui.tui.driver.cells import CellDriver
 from batchtui.tui.feed import Feed, ViewSource
+from batchtui.tui.following import FollowingSource, Hands
 from batchtui.tui.outlook import Oracle, Outlook, Sizes
 from batchtui.tui.palette import Palette
 from batchtui.tui.preferences import Preferences, at_home
 from batchtui.tui.screens.commands import main_commands
 from batchtui.tui.screens.main import MainScreen
 from batchtui.tui.session import run_screen
-from batchtui.tui.source import RunSource
 from batchtui.tui.themes import THEMES
 from batchtui.tui.view import View
 from batchtui.tui.widgets.chart_pane import ChartPane
 from batchtui.tui.widgets.glyphs import terminal_is_ascii
 
 if TYPE_CHECKING:
+    from batchtui.advise.restart import Plan
     from batchtui.forecast.prospect import Prospect
 
 _START_S = 2.0
@@ -89,6 +90,7 @@ class BatchtuiApp(App[int]):
         stop: Callable[[bool], str],
         *,
         prospect: Callable[[], Prospect] | None = None,
+        restart: Callable[[str, Plan], None] | None = None,
         refresh: float = 1.0,
         colour: bool | None = None,
         ascii_only: bool | None = None,
@@ -97,7 +99,8 @@ class BatchtuiApp(App[int]):
     ) -> None:
         """Take a source of views, a way to stop the run, and seconds between looks.
 
-        `prospect` returns what forecasts are made of; it runs in a thread and may take its time.
+        `prospect` returns what forecasts are made of, `restart` has a run go on as planned; both
+        run in a thread and may take their time.
         Without preferences nothing is remembered; `theme` goes before theirs.
         """
         # TEXTUAL_DRIVER names one where the screen is served to a browser; tests have their own.
@@ -115,6 +118,7 @@ class BatchtuiApp(App[int]):
         self.crash: BaseException | None = None
         self._running_loop: asyncio.AbstractEventLoop | None = None
         self._stop = stop
+        self._restart = restart
         self._every = max(0.1, refresh)
         self._oracle = prospect and Oracle(
             prospect, lambda sizes, outlook: self._tell(self.Foreseen(sizes, outlook))
@@ -124,6 +128,7 @@ class BatchtuiApp(App[int]):
             self.ascii_only,
             self.ask_to_stop,
             self._oracle.ask if self._oracle else None,
+            self.ask_to_restart if restart else None,
             preferences,
         )
         self._source = source
@@ -200,6 +205,18 @@ class BatchtuiApp(App[int]):
         if styled != self.theme:
             super().refresh_css(animate)
 
+    def ask_to_restart(self, run: str, plan: Plan) -> None:
+        """Have the run restarted, in a thread; the source finds the new one by itself."""
+
+        def ask() -> None:
+            try:
+                assert self._restart is not None
+                self._restart(run, plan)
+            except Exception as error:
+                self.call_from_thread(self._main.answer, _one_line(error))
+
+        self.run_worker(ask, thread=True)
+
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Replace Textual's greys by no colour at all where none is wanted."""
         return super().get_line_filters() if self.colour else [Colourless()]
@@ -259,21 +276,24 @@ def _one_line(error: Exception) -> str:
 
 def run_app(
     run: RunDirectory,
+    hands: Hands,
     *,
-    root: Path,
     refresh: float = 1.0,
-    stop: Callable[[bool], str],
-    prospect: Callable[[], Prospect],
     theme: str | None = None,
     mouse: bool = True,
-) -> int:
-    """Show a run until the user leaves; return the exit code."""
+) -> tuple[int, RunDirectory]:
+    """Show a run, and those that take over, until the user leaves.
+
+    Returns the exit code and the run that was shown last.
+    """
+    source = FollowingSource(run, hands.successor)
     app = BatchtuiApp(
-        RunSource(run),
-        stop,
-        prospect=prospect,
+        source,
+        lambda now: hands.stop(source.run, now),
+        prospect=lambda: hands.prospect(source.run),
+        restart=lambda name, plan: source.go_on(name, lambda run: hands.restart(run, plan)),
         refresh=refresh,
         theme=theme,
         preferences=at_home(),
     )
-    return run_screen(app, crash_folder=run.path, mouse=mouse)
+    return run_screen(app, crash_folder=run.path, mouse=mouse), source.run

@@ -27,14 +27,21 @@ _CURVES = ("step_s", "loss", "variance")
 class RunSource:
     """Reads one run; `span` are the first and the last step of what is wanted in detail."""
 
-    def __init__(self, run: RunDirectory) -> None:
+    def __init__(self, run: RunDirectory, log: LogTail | None = None) -> None:
+        """Take a run, and the log of the one before where it goes on below that."""
         self._run = run
         self._reader = RunReader(run)
-        self._log = LogTail(run.log)
+        self.log = log or LogTail(run.log)
+        self.log.turn_to(run.log)
         self._last_event: int | None = None
         self._phase_since: float | None = None
         self.span: tuple[int, int] | None = None
         self._good: Facts | None = None
+
+    @property
+    def successor(self) -> object:
+        """The name of the run that takes over, as far as the last look told."""
+        return self._good.meta.get("successor") if self._good is not None else None
 
     def read(self) -> View:
         """Look once; a store that cannot be read now leaves the last look, and says why."""
@@ -78,7 +85,7 @@ class RunSource:
             evaluations=reader.evaluations(200),
             checkpoints=reader.checkpoints(5),
             events=(),
-            log=self._log.read(now, self._events()),
+            log=self.log.read(now, self._events()),
             phase_since=self._phase_since,
         )
         self._good = facts
@@ -112,7 +119,7 @@ class RunSource:
 
     def _without_store(self, now: float, reason: str) -> Facts:
         """Show the log all the same: a run that dies at once may have nothing else."""
-        log = self._log.read(now)
+        log = self.log.read(now)
         if self._good is None:
             summary = RunSummary(run=self._run.name, status=Status.STARTING.value)
             return Facts(now=now, summary=summary, log=log, trouble=reason)

@@ -219,6 +219,13 @@ class BatchView(NamedTuple):
     peak: int | None = None  # most bytes measured at this size
     samples_per_s: float | None = None
     alive: bool = False
+    # What a restart changes, or goes by.
+    accumulate: int = 1
+    world_size: int = 1
+    optimizer: str = ""
+    lr: float | None = None  # as configured
+    lr_rule: str = "auto"
+    samples: int = 0  # trained
 
 
 class Picture(NamedTuple):
@@ -256,6 +263,7 @@ class View(NamedTuple):
     loss: LossView = LossView()
     log: LogView = LogView()
     batch: BatchView = BatchView()
+    reason: str | None = None  # why it went on from its parent: "batch size 64 → 128"
     summary: tuple[Fact, ...] = ()  # of an ended run
     marks: tuple[Mark, ...] = ()  # restarts
     origin: float = 0.0  # time of the first step

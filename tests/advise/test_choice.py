@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,16 +9,25 @@ from hypothesis import strategies as st
 from batchtui.advise import choice
 
 
-def test_steps_go_from_one_power_of_two_to_the_next() -> None:
-    assert [choice.stepped(size, 1) for size in (1, 64, 100, 128)] == [2, 128, 128, 256]
-    assert [choice.stepped(size, -1) for size in (1, 2, 64, 100, 128)] == [1, 1, 32, 64, 64]
-    assert choice.stepped(1024, 1, largest=1437) == 1437
+def test_a_step_is_an_eighth_of_a_power_of_two() -> None:
+    assert [choice.stepped(size, 1) for size in (1, 16, 64, 100, 128)] == [2, 18, 72, 104, 144]
+    assert [choice.stepped(size, -1) for size in (1, 2, 64, 100, 128)] == [1, 1, 60, 96, 120]
+    assert choice.stepped(1430, 1, largest=1437) == 1437
     assert choice.stepped(1437, 1, largest=1437) == 1437
 
 
-@given(st.integers(1, 10**9), st.sampled_from([-1, 1]))
-def test_a_step_moves_or_stays_at_an_end(size: int, direction: int) -> None:
-    then = choice.stepped(size, direction)
+def test_a_size_is_doubled_and_halved() -> None:
+    assert [choice.doubled(size, 1) for size in (1, 48, 64)] == [2, 96, 128]
+    assert [choice.doubled(size, -1) for size in (1, 25, 64)] == [1, 12, 32]
+    assert choice.doubled(1024, 1, largest=1437) == 1437
+
+
+@pytest.mark.parametrize("move", [choice.stepped, choice.doubled])
+@given(size=st.integers(1, 10**9), direction=st.sampled_from([-1, 1]))
+def test_a_key_moves_the_size_or_stays_at_an_end(
+    move: Callable[[int, int], int], size: int, direction: int
+) -> None:
+    then = move(size, direction)
     assert then >= 1
     assert (then - size) * direction > 0 or size == 1
 

@@ -68,7 +68,7 @@ async def test_the_forecast_of_the_present_size_stands_beside_what_was_measured(
 async def test_a_key_press_shows_peak_interval_and_verdict() -> None:
     prospect = FakeProspect()
     async with running(GPU, (200, 60), prospect=lambda: prospect) as (app, pilot):
-        await pilot.press("plus")
+        await pilot.press("greater_than_sign")
         await settle(pilot, lambda: "13.8 GiB" in "\n".join(lines(app)))
         assert has(app, "64 → 128", "peak memory  4.4 GiB → 13.8 GiB  13.1 GiB – 14.5 GiB")
         # 13.8 of the training and 2.5 around it.
@@ -94,7 +94,7 @@ async def test_a_size_that_will_not_fit_is_red_before_anything_is_restarted() ->
 @pytest.mark.parametrize("size", [(60, 16), (80, 24), (120, 36)])
 async def test_the_forecast_is_there_at_every_size(size: tuple[int, int]) -> None:
     async with running(GPU, size, prospect=FakeProspect) as (app, pilot):
-        await pilot.press("plus")
+        await pilot.press("greater_than_sign")
         await settle(pilot, lambda: "16.3 GiB" in "\n".join(lines(app)))
         assert has(app, "128", "fits")
 
@@ -108,7 +108,7 @@ async def test_while_the_model_is_traced_the_screen_says_so_and_goes_on() -> Non
 
     async with running(GPU, prospect=prospect) as (app, pilot):
         assert has(app, f"forecast: {TRACING}")
-        await pilot.press("plus")
+        await pilot.press("greater_than_sign")
         assert has(app, "→ forecast n/a at batch 128", "peak memory  4.4 GiB → n/a")
         traced.set()
         await settle(pilot, lambda: "13.8 GiB" in "\n".join(lines(app)))
@@ -120,7 +120,7 @@ async def test_what_cannot_be_forecast_says_why() -> None:
 
     async with running(GPU, (200, 60), prospect=prospect) as (app, pilot):
         await settle(pilot, lambda: "not traced: no [/] module" in "\n".join(lines(app)))
-        await pilot.press("plus")
+        await pilot.press("greater_than_sign")
         assert has(app, "→ forecast n/a at batch 128")
 
 
@@ -136,9 +136,9 @@ async def test_the_word_on_one_size_is_never_shown_for_another() -> None:
 
     slow = Slow()
     async with running(GPU, prospect=lambda: slow) as (app, pilot):
-        await pilot.press("plus")
+        await pilot.press("greater_than_sign")
         await settle(pilot, lambda: "13.8 GiB" in "\n".join(lines(app)))
-        await pilot.press("plus")
+        await pilot.press("greater_than_sign")
         assert has(app, "64 → 256", "peak memory  4.4 GiB → n/a")
         assert "13.8 GiB" not in "\n".join(lines(app))
         gate.set()

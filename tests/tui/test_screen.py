@@ -355,14 +355,20 @@ async def test_slash_filters_the_log() -> None:
         assert has(app, "Quit")
 
 
-async def test_plus_and_minus_choose_the_next_batch_size() -> None:
+async def test_keys_choose_the_next_batch_size() -> None:
     async with running(facts(600, sample=GPU)) as (app, pilot):
-        await pilot.press("plus")
+        await pilot.press("greater_than_sign")
         assert has(app, "64 → 128", "→ forecast n/a at batch 128", "peak memory  4.4 GiB → n/a")
-        await pilot.press("equals_sign")
+        await pilot.press("greater_than_sign")
         assert has(app, "64 → 256", "steps/epoch  150 → 38")
+        await pilot.press("less_than_sign", "less_than_sign", "plus")
+        assert has(app, "64 → 72")
+        await pilot.press("equals_sign")
+        assert has(app, "64 → 80")
         await pilot.press("minus", "minus", "minus")
-        assert has(app, "64 → 32")
+        assert has(app, "64 → 60")
+        await pilot.press("less_than_sign")
+        assert has(app, "64 → 30")
         await pilot.press("escape")
         assert "→" not in "\n".join(lines(app)).replace("→ forecast", "→")
 
@@ -409,7 +415,7 @@ async def test_ctrl_l_and_the_footer_do_no_harm() -> None:
         await pilot.press("ctrl+l")
         await pilot.click("#footer", offset=(3, 0))
         await settle(pilot)
-        assert has(app, "64 → 128")
+        assert has(app, "64 → 72")
 
 
 async def test_a_failed_read_is_told_and_the_numbers_stay() -> None:

@@ -102,7 +102,7 @@ async def test_zoomed_keys_move_cursor_and_window_and_not_the_batch_size() -> No
     source = FakeSource(facts(1800))
     source._change = lambda given, reads: look_closer(given, source)
     async with running(source) as (app, pilot):
-        await pilot.press("4", "left", "plus")
+        await pilot.press("4", "left", "greater_than_sign")
         assert has(app, "64 → 128")  # not zoomed: the screen's own keys
         await pilot.press("escape", "z")
         assert has(app, "← → cursor · + − zoom")

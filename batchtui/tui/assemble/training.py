@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 from batchtui import units
 from batchtui.advise import noise
@@ -97,7 +98,6 @@ def loss_view(facts: Facts, alive: bool) -> LossView:
     if not loss.x:
         return LossView(reason="no step was recorded" if not alive else "no loss yet")
     total = number_of(facts, "total_samples")
-    each = facts.summary.global_batch_size
     batches = [
         noise.Batch(step.step, step.batch, None if step.nonfinite else step.loss, step.variance)
         for step in facts.recent
@@ -112,7 +112,7 @@ def loss_view(facts: Facts, alive: bool) -> LossView:
     last_evaluation = facts.evaluations[-1] if facts.evaluations else None
     return LossView(
         course=facts.whole,
-        total_steps=total / each if total and each else None,
+        total_steps=_last_step(facts, total),
         total_samples=total,
         log=log,
         floor=floor,
@@ -132,6 +132,14 @@ def loss_view(facts: Facts, alive: bool) -> LossView:
         nonfinite=nonfinite,
         alarm=_alarm(facts, nonfinite),
     )
+
+
+def _last_step(facts: Facts, total: float | None) -> float | None:
+    """Return at which step the training will end, at the present batch size from here on."""
+    each = facts.summary.global_batch_size
+    if not total or not each:
+        return None
+    return facts.summary.steps + max(0.0, total - facts.summary.samples) / each
 
 
 def _end(points: Points) -> float | None:
@@ -219,7 +227,25 @@ def batch_view(facts: Facts, status: Status, memory: MemoryView) -> BatchView:
         peak=facts.summary.peak_bytes,
         samples_per_s=facts.summary.samples_per_s,
         alive=status.alive,
+        accumulate=int(number_of(facts, "accumulate") or 1),
+        world_size=int(number_of(facts, "world_size") or 1),
+        samples=facts.summary.samples,
+        **_configured(facts),
     )
+
+
+def _configured(facts: Facts) -> dict[str, Any]:
+    """Return what the configuration says of the learning rate."""
+    config = facts.meta.get("config")
+    if not isinstance(config, dict) or "optimizer" not in config:
+        return {}
+    optimizer, training = config["optimizer"], config.get("training") or {}
+    lr = (optimizer.get("args") or {}).get("lr")
+    return {
+        "optimizer": str(optimizer.get("target")),
+        "lr": float(lr) if isinstance(lr, (int, float)) else None,
+        "lr_rule": str(training.get("lr_rule", "auto")),
+    }
 
 
 def _nothing(facts: Facts, alive: bool) -> str:

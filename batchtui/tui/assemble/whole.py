@@ -37,6 +37,7 @@ def build_view(facts: Facts) -> View:
         loss=loss_view(facts, alive),
         log=facts.log,
         batch=batch_view(facts, status, memory),
+        reason=clean(str(facts.meta["reason"]), 120) if facts.meta.get("reason") else None,
         summary=() if alive else summary_of(facts),
         marks=marks(facts),
         origin=next((moment for moment in facts.whole.time if moment is not None), 0.0),

@@ -121,7 +121,9 @@ class AdvisorPane(Pane):
 
     def _keys(self, canvas: Canvas, y: int, chosen: bool) -> None:
         x = 0
-        keys = (("+ −", "next size"), ("b", "type it"))
+        keys = [("+ − < >", "next size"), ("b", "type it")]
+        if chosen:
+            keys = [("enter", "restart"), ("w", "write it"), ("esc", "drop it")]
         for key, what in keys:
             x = canvas.put(x, y, key, "key") + 1
             x = canvas.put(x, y, what, "dim") + 3

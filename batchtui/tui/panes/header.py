@@ -77,7 +77,7 @@ class HeaderPane(Pane, can_focus=False):
             return text, "alarm" if view.warning.level == "critical" else "caution", True
         if view.trouble is not None:
             return f"▲ {view.trouble}", "warn", False
-        if self.message and view.status.alive:
+        if self.message:
             return self.message, "warn", False
         if view.detail is not None and canvas.height == 1:
             return view.detail, "text", False

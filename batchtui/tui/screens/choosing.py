@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
-from batchtui.advise.choice import stepped
+from batchtui.advise.choice import doubled, stepped
+from batchtui.records import Status
+from batchtui.text import clean
 from batchtui.tui.outlook import TRACING, Outlook, Sizes
 from batchtui.tui.palette import Palette
+from batchtui.tui.panes.header import HeaderPane
 from batchtui.tui.view import BatchView, View
 from batchtui.tui.widgets.pane import Pane
+
+if TYPE_CHECKING:
+    from batchtui.advise.restart import Plan
+    from batchtui.tui.screens.restart import RestartDialog
 
 # What surrounds the training changes: forecasts are asked for again after so many seconds.
 _ANEW_S = 30.0
@@ -21,19 +28,31 @@ _ANEW_S = 30.0
 class ChoosingScreen(Screen[None]):
     """A screen of panes on which a batch size can be chosen.
 
-    `ask` has the forecast of batch sizes made; `foresee` gets it.
+    `ask` has the forecast of batch sizes made; `foresee` gets it. `restart` takes the name of the
+    run and the plan that was agreed to.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("b,colon", "type_batch", "Type the next batch size", priority=True),
-        Binding("plus,equals_sign,greater_than_sign", "choose(1)", "Larger next batch size"),
-        Binding("minus,less_than_sign", "choose(-1)", "Smaller next batch size"),
+        Binding("plus,equals_sign", "choose(1)", "Larger next batch size"),
+        Binding("minus", "choose(-1)", "Smaller next batch size"),
+        Binding("greater_than_sign", "double(1)", "Double the next batch size"),
+        Binding("less_than_sign", "double(-1)", "Halve the next batch size"),
+        Binding("enter", "restart", "Restart at the next batch size", priority=True),
     ]
 
     def __init__(
-        self, palette: Palette, ascii_only: bool, ask: Callable[[Sizes], None] | None
+        self,
+        palette: Palette,
+        ascii_only: bool,
+        ask: Callable[[Sizes], None] | None,
+        restart: Callable[[str, Plan], None] | None,
     ) -> None:
         super().__init__()
+        self._restart = restart
+        self._outlook: Outlook | None = None
+        self._dialog: RestartDialog | None = None
+        self._shown: tuple[str, bool] | None = None  # the run on the screen, and whether alive
         self._look = (palette, ascii_only)
         self._ask = ask
         self._choice: int | None = None
@@ -48,14 +67,64 @@ class ChoosingScreen(Screen[None]):
     def foresee(self, sizes: Sizes, outlook: Outlook) -> None:
         """Show a forecast, if it is still the one that was asked for."""
         if self._asked is not None and self._asked[0] == sizes:
+            self._outlook = outlook
             for pane in self.query(Pane):
                 pane.outlook = outlook
+            self._tell_dialog()
+
+    def answer(self, text: str) -> None:
+        """Show what came of asking the supervisor."""
+        self.query_one(HeaderPane).message = clean(text, 120)
+
+    def _turned(self, view: View) -> None:
+        """Take note of a view that is shown: of another run, or of one that has ended."""
+        before, self._shown = self._shown, (view.run, view.status.alive)
+        if before is not None and before[0] != view.run:
+            self._choose(None)
+            if self._dialog is not None:
+                self._dialog.dismiss(None)
+            self.answer(view.reason or "")
+        elif before is not None and before[1] and not view.status.alive:
+            self.answer("")
+        self._tell_dialog()
+        self._look_ahead()
+
+    def _tell_dialog(self) -> None:
+        if self._dialog is not None and self._view is not None and self._dialog.is_mounted:
+            self._dialog.learn(self._view, self._outlook)
 
     def action_choose(self, direction: int) -> None:
-        """Take the next power of two above or below."""
+        """Take a batch size a small step above or below."""
         if self.present.size is not None:
             now = self._choice if self._choice is not None else self.present.size
             self._choose(stepped(now, direction, self.present.train_samples))
+
+    def action_double(self, direction: int) -> None:
+        """Double or halve the batch size."""
+        if self.present.size is not None:
+            now = self._choice if self._choice is not None else self.present.size
+            self._choose(doubled(now, direction, self.present.train_samples))
+
+    def action_restart(self) -> None:
+        """Show what a restart at the chosen size will do, and do it if that is agreed to."""
+        view = self._view
+        if view is None or self._restart is None or view.batch.size is None:
+            return
+        if view.status is Status.FINISHED:
+            self.answer("finished: nothing is left to train")
+        elif self._choice is None:
+            self.answer("choose the next batch size first: + − < > or b")
+        else:
+            from batchtui.tui.screens.restart import RestartDialog
+
+            self._dialog = RestartDialog(*self._look, view, self._choice, self._outlook)
+            self.app.push_screen(self._dialog, self._agreed)
+
+    def _agreed(self, plan: Plan | None) -> None:
+        self._dialog = None
+        if plan is not None and self._restart is not None and self._view is not None:
+            self.answer(f"restarting at batch size {plan.batch_size}")
+            self._restart(self._view.run, plan)
 
     def action_type_batch(self) -> None:
         """Type the next batch size."""
@@ -87,11 +156,10 @@ class ChoosingScreen(Screen[None]):
                 return
             if before != sizes:
                 # What was said of another size must not be taken for the word on this one.
-                for pane in self.query(Pane):
-                    if pane.outlook is not None:
-                        pane.outlook = pane.outlook._replace(next=None)
+                self._outlook = self._outlook and self._outlook._replace(next=None)
         else:
-            for pane in self.query(Pane):
-                pane.outlook = Outlook(reason=TRACING)
+            self._outlook = Outlook(reason=TRACING)
+        for pane in self.query(Pane):
+            pane.outlook = self._outlook
         self._asked = (sizes, taken)
         self._ask(sizes)

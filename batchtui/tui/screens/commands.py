@@ -20,8 +20,11 @@ def main_commands(screen: MainScreen) -> Iterator[SystemCommand]:
     for name, meaning, action in (
         ("Leave", "Detach, or stop the training", screen.action_leave),
         ("Next batch size", "Type it", screen.action_type_batch),
-        ("Larger batch size", "The next power of two", partial(screen.action_choose, 1)),
-        ("Smaller batch size", "The power of two before", partial(screen.action_choose, -1)),
+        ("Larger batch size", "A step", partial(screen.action_choose, 1)),
+        ("Smaller batch size", "A step", partial(screen.action_choose, -1)),
+        ("Double the batch size", "Of the next run", partial(screen.action_double, 1)),
+        ("Halve the batch size", "Of the next run", partial(screen.action_double, -1)),
+        ("Restart", "Go on at the next batch size", screen.action_restart),
         ("Filter the log", "Show lines with some text", screen.action_filter),
         ("Zoom", "Give the focused pane the whole screen, or take it back", screen.action_zoom),
         ("Hide", "Hide the focused pane", screen.action_hide),

@@ -6,7 +6,7 @@ Dialogs are imported when they open: the first frame waits for what stands above
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import events
 from textual.app import ComposeResult
@@ -34,6 +34,12 @@ from batchtui.tui.view import View
 from batchtui.tui.widgets.chart_pane import ChartPane
 from batchtui.tui.widgets.pane import RISE, Pane
 
+if TYPE_CHECKING:
+    from batchtui.advise.restart import Plan
+
+# What letters and enter do, unless they are typed into the filter.
+_TYPED = ("help", "leave", "filter", "type_batch", "restart", "write_config")
+
 
 class MainScreen(ArrangingScreen):
     """Six panes between a header and a footer."""
@@ -55,9 +61,10 @@ class MainScreen(ArrangingScreen):
         ascii_only: bool,
         stop: Callable[[], None],
         ask: Callable[[Sizes], None] | None,
+        restart: Callable[[str, Plan], None] | None,
         preferences: Preferences,
     ) -> None:
-        super().__init__(palette, ascii_only, ask)
+        super().__init__(palette, ascii_only, ask, restart)
         self.preferences = preferences
         self._stop = stop
         self._newest: View | None = None
@@ -112,7 +119,7 @@ class MainScreen(ArrangingScreen):
             if self._newest is not self._view:
                 self._hand_out(self._newest)
             else:
-                self._look_ahead()
+                self._turned(self._newest)
 
     def _ring(self, view: View) -> None:
         """Ring the bell where memory has become scarcer."""
@@ -135,7 +142,7 @@ class MainScreen(ArrangingScreen):
         self._begin(view)
         for pane in self.query(Pane):
             pane.view = view
-        self._look_ahead()
+        self._turned(view)
 
     def on_resize(self, event: events.Resize) -> None:
         fit(self, event.size)
@@ -145,7 +152,7 @@ class MainScreen(ArrangingScreen):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """While the filter is typed, letters are letters."""
         typed = isinstance(self.focused, FilterLine)
-        return not (typed and action in ("help", "leave", "filter", "type_batch"))
+        return not (typed and action in _TYPED)
 
     def action_pause(self) -> None:
         """Hold the view still, or show the newest again; reading goes on."""
@@ -191,7 +198,3 @@ class MainScreen(ArrangingScreen):
             self.app.exit(0)
         elif choice is not None:
             self._stop()
-
-    def answer(self, text: str) -> None:
-        """Show what came of asking the supervisor."""
-        self.query_one(HeaderPane).message = clean(text, 120)

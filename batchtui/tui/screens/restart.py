@@ -9,8 +9,9 @@ from textual.binding import Binding, BindingType
 from textual.geometry import Size
 
 from batchtui import units
-from batchtui.advise.restart import RULES, Change, Facts, Plan, plan
+from batchtui.advise.restart import RULES, Change, Plan, plan
 from batchtui.errors import UsageError
+from batchtui.tui.assemble.restart import facts_of, rows_of
 from batchtui.tui.outlook import Outlook
 from batchtui.tui.palette import Palette
 from batchtui.tui.screens.dialog import Dialog
@@ -39,7 +40,7 @@ class RestartDialog(Dialog[Plan]):
         self, palette: Palette, ascii_only: bool, view: View, size: int, outlook: Outlook | None
     ) -> None:
         super().__init__(palette, ascii_only)
-        self._view, self._size, self._outlook = view, size, outlook
+        self._view, self._next, self._outlook = view, size, outlook
         self._rule: str | None = None
         self._rate: float | None = None
         self._typed: str | None = None  # the rate, while it is typed
@@ -55,7 +56,7 @@ class RestartDialog(Dialog[Plan]):
 
     def _work_out(self) -> None:
         """Work out what the present choice comes to."""
-        change = Change(self._size, self._keep, rule=self._rule, lr=self._rate)
+        change = Change(self._next, self._keep, rule=self._rule, lr=self._rate)
         self.plan: Plan | None = None
         self.error = ""
         try:
@@ -74,7 +75,7 @@ class RestartDialog(Dialog[Plan]):
         x = canvas.put(0, 0, self._view.run, "strong", end=max(8, canvas.width - 26))
         x = canvas.put(x + 2, 0, "batch size ", "label")
         x = canvas.put(x, 0, f"{units.count(self._view.batch.size)} → ", "text")
-        canvas.put(x, 0, units.count(self._size), look)
+        canvas.put(x, 0, units.count(self._next), look)
         self._memory(canvas, 2, look)
         if self.plan is not None:
             self._numbers(canvas, self.plan)
@@ -82,16 +83,16 @@ class RestartDialog(Dialog[Plan]):
         if self.error:
             canvas.put(0, y, self.error, "bad")
         elif self._unfit:
-            again = "enter again: try it all the same" if self._sure else "enter: see again"
-            canvas.put(0, y, f"!! it will not fit, says the forecast · {again}", "bad")
+            again = " · enter again: all the same" if self._sure else ", says the forecast"
+            canvas.put(0, y, f"!! it will not fit{again}", "bad")
         elif self.plan is not None and self.plan.notes:
             canvas.put(0, y, self.plan.notes[0], "warn")
-        elif self._size > (self._view.batch.size or 0):
+        elif self._next > (self._view.batch.size or 0):
             canvas.put(0, y, "should it die of its size, the training goes back by itself", "dim")
         self._keys(canvas, canvas.height - 1)
 
     def _memory(self, canvas: Canvas, y: int, look: str) -> None:
-        canvas.put(0, y, "peak memory", "label")
+        canvas.put(0, y, "peak, forecast", "label")
         canvas.put(0, y + 1, "headroom", "label")
         outlook = self._outlook
         forecast = outlook.next if outlook is not None else None
@@ -102,8 +103,9 @@ class RestartDialog(Dialog[Plan]):
             return
         x = canvas.put(_LABEL, y, units.gib(forecast.peak_bytes), look)
         low, high = units.gib(forecast.low_bytes), units.gib(forecast.high_bytes)
-        x = canvas.put(x, y, f" ({low.removesuffix(' GiB')} – {high})", "text")
-        x = canvas.put(x, y, f" of {units.gib(forecast.capacity_bytes)}, forecast", "label")
+        interval = f" ({low.removesuffix(' GiB')} – {high.removesuffix(' GiB')})"
+        x = canvas.put(x, y, interval, "text")
+        x = canvas.put(x, y, f" of {units.gib(forecast.capacity_bytes)}", "label")
         room = outlook.room(forecast)
         left = units.MISSING if room is None else units.gib(room) if room > 0 else "none"
         x = canvas.put(_LABEL, y + 1, left, look)
@@ -111,32 +113,18 @@ class RestartDialog(Dialog[Plan]):
             canvas.put(x + 2, y + 1, forecast.verdict, VERDICT_LOOKS[forecast.verdict])
 
     def _numbers(self, canvas: Canvas, intended: Plan) -> None:
-        rate = f"{units.number(intended.lr_before)} → {units.number(intended.lr_after)}"
-        if self._typed is not None:
-            rate = f"{units.number(intended.lr_before)} → {self._typed}_"
-        step = units.count(intended.checkpoint_step)
-        now = "after the step in progress, now" if self._view.status.alive else "the last one,"
-        accumulate = f"  {intended.accumulate} batches a step" if intended.accumulate > 1 else ""
-        left = units.MISSING
-        if intended.samples_left is not None:
-            steps = units.count(intended.steps_left)
-            left = f"{units.count(intended.samples_left)} samples, {steps} steps"
-        before, after = (units.count(n) for n in (intended.global_before, intended.global_after))
-        for y, (label, value, more) in enumerate(
-            (
-                ("learning rate", rate, "typed" if self._typed is not None else intended.rule),
-                ("global batch", f"{before} → {after}{accumulate}", "kept" if self._keep else ""),
-                ("checkpoint", f"{now} step {step}", ""),
-                (f"left of epoch {intended.epoch or ''}", left, ""),
-            ),
-            start=5,
-        ):
+        rule = "typed" if self._typed is not None else intended.rule
+        kept = "kept" if self._keep else ""
+        rows = rows_of(self._view, intended, self._typed)
+        for y, ((label, value), more) in enumerate(zip(rows, (rule, kept, "", ""), strict=True), 5):
             canvas.put(0, y, label, "label")
             x = canvas.put(_LABEL, y, value, "text")
             canvas.put(x + 2, y, more, "sky")
 
     def _keys(self, canvas: Canvas, y: int) -> None:
         keys = [("enter", "restart"), ("r", "rule"), ("l", "type rate"), ("g", "keep global batch")]
+        if canvas.width < 66:
+            keys[2:] = [("l", "rate"), ("g", "global")]
         if self._typed is not None:
             keys = [("enter", "take the rate")]
         x = 0
@@ -210,20 +198,3 @@ class RestartDialog(Dialog[Plan]):
     def _change(self) -> None:
         self._work_out()
         self.redraw()
-
-
-def facts_of(view: View) -> Facts:
-    """Return what a plan needs to know, as far as the view has it."""
-    batch = view.batch
-    return Facts(
-        batch_size=batch.size or 1,
-        accumulate=batch.accumulate,
-        world_size=batch.world_size,
-        optimizer=batch.optimizer,
-        lr=batch.lr,
-        rule=batch.lr_rule,
-        train_samples=batch.train_samples,
-        samples=batch.samples,
-        step=view.progress.step or 0,
-        alive=view.status.alive,
-    )

@@ -1,0 +1,203 @@
+"""The dialog of a restart, and the screen that follows the run that takes over."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from batchtui.advise.restart import Plan
+from batchtui.errors import SuperviseError
+from batchtui.records import Event, Status
+from batchtui.runs.directory import RunDirectory
+from batchtui.runs.store import RunStore
+from batchtui.tui.following import FollowingSource
+from batchtui.tui.screens.restart import RestartDialog
+from tests.tui import fake
+from tests.tui.fake import FakeSource, facts, gpu, machine
+from tests.tui.test_outlook import FakeProspect, looks
+from tests.tui.test_screen import has, lines, running, settle
+
+CONFIG = fake.CONFIG | {"optimizer": {"target": "torch.optim.SGD", "args": {"lr": 0.1}}}
+GPU = facts(1800, sample=machine(gpus=(gpu(),)), meta={"config": CONFIG})
+RED = "#ea6640"
+
+
+class Restarts:
+    """Takes plans, as the supervisor would."""
+
+    def __init__(self, error: str | None = None) -> None:
+        self.error = error
+        self.plans: list[tuple[str, Plan]] = []
+
+    def __call__(self, run: str, plan: Plan) -> None:
+        self.plans.append((run, plan))
+        if self.error is not None:
+            raise SuperviseError(self.error)
+
+
+async def opened(pilot: Any, *keys: str) -> None:
+    await pilot.press(*keys, "enter")
+    await settle(pilot, lambda: isinstance(pilot.app.screen, RestartDialog))
+
+
+async def test_the_dialog_says_what_will_happen_and_does_it() -> None:
+    restarts = Restarts()
+    async with running(GPU, prospect=FakeProspect, restart=restarts) as (app, pilot):
+        await opened(pilot, "greater_than_sign")
+        await settle(pilot, lambda: "13.8 GiB" in "\n".join(lines(app)))
+        assert has(
+            app,
+            "batch size 64 → 128",
+            "peak, forecast 13.8 GiB (13.1 – 14.5) of 24.0 GiB",
+            "7.7 GiB  fits",
+            "0.100 → 0.200  linear",
+            "64 → 128",
+            "after the present step; 1,800 so far",
+            "epoch 13",
+            "9,600 samples left, in 75 steps",
+        )
+        assert RED not in looks(app, "13.8 GiB")
+        await pilot.press("enter")
+        await settle(pilot, lambda: restarts.plans)
+        ((run, plan),) = restarts.plans
+        assert (run, plan.batch_size, plan.accumulate) == ("digits-resnet18-001", 128, 1)
+        assert plan.lr_after == pytest.approx(0.2)
+        assert has(app, "restarting at batch size 128")
+
+
+async def test_rule_rate_and_global_batch_can_be_chosen() -> None:
+    restarts = Restarts()
+    async with running(GPU, restart=restarts) as (app, pilot):
+        await opened(pilot, "less_than_sign")
+        await pilot.press("r")
+        assert has(app, "0.100 → 0.0707  sqrt")
+        await pilot.press("r")  # the noise scale is not measured: its rule is passed over
+        assert has(app, "0.100 → 0.100  keep")
+        await pilot.press("g")
+        assert has(app, "64 → 64  2 batches a step  kept", "9,600 samples left, in 150 steps")
+        await pilot.press("l", *"0.3x5", "backspace")
+        assert has(app, "0.100 → 0.3_  typed")
+        await pilot.press("enter")
+        assert has(app, "0.100 → 0.300  as given")
+        await pilot.press("enter")
+        await settle(pilot, lambda: restarts.plans)
+        plan = restarts.plans[0][1]
+        assert (plan.batch_size, plan.accumulate, plan.lr_after) == (32, 2, 0.3)
+
+
+async def test_what_is_no_rate_is_said_and_nothing_is_restarted() -> None:
+    restarts = Restarts()
+    async with running(GPU, restart=restarts) as (app, pilot):
+        await opened(pilot, "greater_than_sign")
+        for keys, reason in (
+            ("1e", "'1e' is no learning rate"),
+            ("", "no learning rate was typed"),
+            ("-1", "learning rate -1.0: a learning rate is a number above 0"),
+        ):
+            await pilot.press("l", *keys, "enter")
+            assert has(app, reason)
+        await pilot.press("enter")
+        assert isinstance(app.screen, RestartDialog)
+        await pilot.press("l", "7", "escape", "escape")
+        assert not isinstance(app.screen, RestartDialog)
+        assert restarts.plans == []
+
+
+async def test_what_will_not_fit_is_red_and_asks_twice() -> None:
+    restarts = Restarts()
+    async with running(GPU, prospect=FakeProspect, restart=restarts) as (app, pilot):
+        await opened(pilot, "greater_than_sign", "greater_than_sign")
+        await settle(pilot, lambda: "will not fit" in "\n".join(lines(app)))
+        assert RED in looks(app, "26.6 GiB")
+        assert has(app, "!! it will not fit, says the forecast")
+        await pilot.press("enter")
+        assert has(app, "enter again: all the same")
+        assert restarts.plans == []
+        await pilot.press("enter")
+        await settle(pilot, lambda: restarts.plans)
+        assert restarts.plans[0][1].batch_size == 256
+
+
+async def test_a_refusal_is_told() -> None:
+    restarts = Restarts("digits-resnet18-001 is stopping already")
+    async with running(GPU, restart=restarts) as (app, pilot):
+        await opened(pilot, "greater_than_sign")
+        await pilot.press("enter")
+        await settle(pilot, lambda: "is stopping already" in "\n".join(lines(app)))
+        assert has(app, "digits-resnet18-001 is stopping already")
+
+
+async def test_enter_without_a_choice_or_at_the_end_says_so() -> None:
+    async with running(GPU, restart=Restarts()) as (app, pilot):
+        await pilot.press("enter")
+        assert has(app, "choose the next batch size first")
+    finished = facts(1800, status="finished", ended=fake.NOW, meta={"config": CONFIG})
+    async with running(finished, restart=Restarts()) as (app, pilot):
+        await pilot.press("greater_than_sign", "enter")
+        assert has(app, "finished: nothing is left to train")
+
+
+@pytest.mark.parametrize("size", [(60, 16), (80, 24)])
+async def test_the_dialog_fits(size: tuple[int, int]) -> None:
+    async with running(GPU, size, prospect=FakeProspect, restart=Restarts()) as (app, pilot):
+        await opened(pilot, "greater_than_sign")
+        await settle(pilot, lambda: "13.8 GiB" in "\n".join(lines(app)))
+        assert has(app, "learning rate", "global batch", "epoch 13", "enter restart", "esc")
+
+
+async def test_another_run_closes_the_dialog_and_forgets_the_choice() -> None:
+    other = dataclasses.replace(
+        facts(1900, run="digits-resnet18-002", batch_size=128, global_batch_size=128),
+        meta=GPU.meta | {"reason": "batch size 64 → 128"},
+    )
+    source = FakeSource(GPU)
+    async with running(source, restart=Restarts(), refresh=0.1) as (app, pilot):
+        await opened(pilot, "less_than_sign")
+        source.facts = other
+        await settle(pilot, lambda: not isinstance(app.screen, RestartDialog))
+        await settle(pilot, lambda: "digits-resnet18-002" in "\n".join(lines(app)))
+        assert has(app, "batch size 64 → 128")
+        assert "→ 32" not in "\n".join(lines(app))
+
+
+# ------------------------------------------------------------------ from run to run
+
+
+def recorded(root: Path, name: str, **meta: object) -> RunDirectory:
+    run = RunDirectory(root / name)
+    run.path.mkdir(exist_ok=True)
+    store = RunStore(run.database)
+    store.set_meta(**({"run": name, "heartbeat": fake.NOW, "host": "elsewhere"} | meta))
+    store.add_event(Event(time=1.0, level="info", kind="restart", message=f"event of {name}"))
+    store.commit()
+    store.close(final=True)
+    run.log.write_text(f"line of {name}\n")
+    return run
+
+
+def test_the_source_follows_a_run_it_saw_alive_and_keeps_its_log(tmp_path: Path) -> None:
+    first = recorded(tmp_path, "a-001", status="starting", heartbeat=4e9)
+    born: list[RunDirectory] = []
+    source = FollowingSource(first, lambda run, name: born[0] if born else None)
+    assert source.read().status is Status.STARTING
+    recorded(tmp_path, "a-001", status="stopped", successor="a-002")
+    assert source.read().run == "a-001"  # the other is not there yet
+    born.append(recorded(tmp_path, "a-002", status="starting", heartbeat=4e9))
+    view = source.read()
+    assert (view.run, source.run) == ("a-002", born[0])
+    texts = [line.text for line in view.log.lines]
+    assert texts.index("line of a-001") < texts.index("line of a-002")
+    numbers = [line.number for line in view.log.lines]
+    assert numbers == sorted(set(numbers))
+
+
+def test_a_run_that_had_ended_is_shown_as_it_is_until_it_is_restarted(tmp_path: Path) -> None:
+    first = recorded(tmp_path, "a-001", status="stopped", successor="a-002")
+    second = recorded(tmp_path, "a-002", status="stopped")
+    source = FollowingSource(first, lambda run, name: second)
+    assert [source.read().run, source.read().run] == ["a-001", "a-001"]
+    source.go_on("a-001", lambda run: second)
+    assert source.read().run == "a-002"
