@@ -26,7 +26,7 @@ FOLDER = Path(__file__).with_name("snapshots")
 SIZES = ((60, 16), (80, 24), (120, 36))
 RESTARTED = [Boundary(1, "digits-001", 32), Boundary(700, "digits-002", 64)]
 MORE = {
-    "one gpu, 128 chosen": (facts(1800, sample=GPU), ("plus",)),
+    "one gpu, 128 chosen": (facts(1800, sample=GPU), ("greater_than_sign",)),
     "restarted": (dataclasses.replace(facts(1800), chain=RESTARTED), ()),
     "zoomed loss": (facts(1800), ("4", "z", "shift+left", "shift+left")),
     "help on memory": (facts(100), ("2", "question_mark")),

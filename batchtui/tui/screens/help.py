@@ -80,8 +80,8 @@ _CHART = (
     ("Home  End", "the whole run; back to what is shown by itself"),
 )
 _KEYS = (
-    ("+ − < >", "next batch size: step, double, halve; b types it, esc drops it"),
-    ("enter", "restart at the chosen batch size; a dialog says what that does"),
+    ("+ − < >", "next batch size (< > half, double); b or : types it"),
+    ("enter", "restart at the chosen batch size, after a dialog"),
     ("tab  1…6", "focus a pane: CPU, memory, step time, loss, log, advisor"),
     ("z", "zoom the focused pane, and back; a chart can then be searched"),
     ("x", "a chart over steps, samples, seconds or the clock"),
