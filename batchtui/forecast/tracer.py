@@ -25,18 +25,19 @@ from typing import Any
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
 _GRACE = 5.0  # seconds past the time limit, for what no operator interrupts
+_LOOK = 0.5  # seconds between two looks at whether somebody still waits
 _NICE = 19
 
 
 def main(request_path: str) -> int:
     """Answer a request; exit code 0 with traces, 1 with an error."""
-    started = time.monotonic()
+    started, asker = time.monotonic(), os.getppid()
     request = json.loads(Path(request_path).read_text("utf-8"))
     output = Path(request["output"])
     limit = float(request.get("time_limit") or 120.0)
     if request.get("gently", True):
         _step_back()
-    _give_up_after(limit + _GRACE, output)
+    _give_up_after(limit + _GRACE, asker, Path(request_path), output)
     _stand_in(request)
     try:
         answer = _trace(request, limit, started)
@@ -109,11 +110,21 @@ def _stand_in(request: dict[str, Any]) -> None:
     sys.path[:0] = [folder for folder in folders if folder not in sys.path]
 
 
-def _give_up_after(seconds: float, output: Path) -> None:
-    """End the process by then, even inside a constructor that never returns."""
+def _give_up_after(seconds: float, asker: int, question: Path, output: Path) -> None:
+    """End the process by then, even inside a constructor that never returns.
+
+    And at once when whoever asked is gone: nobody else would remove the answer's folder.
+    """
+    deadline = time.monotonic() + seconds
 
     def end() -> None:
-        time.sleep(seconds)
+        while time.monotonic() < deadline:
+            if os.getppid() != asker:
+                with contextlib.suppress(OSError):
+                    question.unlink()
+                    output.parent.rmdir()
+                os._exit(1)
+            time.sleep(_LOOK)
         _write(output, {"error": f"tracing the model takes longer than {seconds - _GRACE:.0f} s"})
         os._exit(1)
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
+import os
+import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 pytest.importorskip("torch")
@@ -125,6 +130,36 @@ def test_a_constructor_that_never_returns_is_given_up(folder, tmp_path, monkeypa
     values["model"]["target"] = "mine_to_trace.endless"
     with pytest.raises(TraceFailed, match="takes longer than 1 s"):
         obtain_trace(request(folder, from_dict(values)), time_limit=1.0, cache=tmp_path / "cache")
+
+
+def test_a_trace_ends_with_whoever_asked_for_it(folder, tmp_path):
+    values = to_dict(config())
+    values["model"]["target"] = "mine_to_trace.endless"
+    wanted = dataclasses.asdict(request(folder, from_dict(values)))
+    code = (
+        "from batchtui.forecast.tracing import *\n"
+        f"obtain_trace(TraceRequest(**{wanted!r}), cache=Path({str(tmp_path / 'cache')!r}))"
+    )
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    environment = {**os.environ, "TMPDIR": str(scratch)}
+    asker = subprocess.Popen([sys.executable, "-c", code], env=environment)
+    try:
+        tracer = _soon(lambda: next(iter(psutil.Process(asker.pid).children()), None))
+        _soon(lambda: tracer.nice() == 19)  # it has begun
+    finally:
+        asker.kill()
+        asker.wait()
+    assert _soon(lambda: not psutil.pid_exists(tracer.pid) or tracer.status() == "zombie")
+    assert _soon(lambda: not list(scratch.glob("batchtui-trace-*")))
+
+
+def _soon(happened):
+    deadline = time.monotonic() + 60
+    while not (answer := happened()):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    return answer
 
 
 def test_the_fingerprint_follows_what_changes_memory(folder):
