@@ -105,6 +105,8 @@ def prospect_of(
     try:
         traces = obtain_trace(request, time_limit=time_limit)
     except TraceFailed as error:
+        if error.usage:
+            raise
         if not measured:
             raise BatchtuiError(
                 f"{error}; run it once at a small batch size, and that run will tell"

@@ -23,6 +23,7 @@ from batchtui.runs.reader import RunReader
 
 # Of the runs in a folder, the newest tell enough; reading each costs a millisecond.
 _MOST_RUNS = 200
+_SMALL_SHM = 64 << 20  # Docker's default
 
 
 class Prospect:
@@ -58,6 +59,8 @@ class Prospect:
         self.config = config
         self.capacity = capacity
         self.notes = list(notes)
+        if device != "cpu" and (note := _host_note(config, traces)):
+            self.notes.append(note)
         self._context = Context(
             settings=AllocatorSettings.from_environment(variables),
             cublas_workspace=cublas_workspace(variables, device_name),
@@ -176,6 +179,21 @@ def _kind(run: PastRun) -> str:
 
 def _is_kin(mine: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     return all(mine.get(key) == other.get(key) for key in ("model", "data"))
+
+
+def _host_note(config: Mapping[str, Any], traces: Sequence[Trace]) -> str | None:
+    """Say what the loaders of a training on an accelerator take of the host's memory."""
+    loaders = config["dataloaders"]
+    held = loader_bytes(config, traces)
+    if held <= _SMALL_SHM:
+        return None
+    batches = loaders["num_workers"] * int(loaders["prefetch_factor"]) + 1
+    each = held / batches / loaders["batch_size"] / 1024
+    where = "/dev/shm or pinned" if loaders["pin_memory"] else "/dev/shm"
+    return (
+        f"the host holds {batches} batches in {where}, {each:.0f} KiB a sample "
+        f"(a container's /dev/shm is {_SMALL_SHM >> 20} MiB unless it is given more)"
+    )
 
 
 def loader_bytes(

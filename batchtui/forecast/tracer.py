@@ -5,8 +5,8 @@
 The request: {"config": …, "device": "cuda" | "cpu", "batch_sizes": [wanted…], "time_limit": s,
 "cwd": …, "config_path": …, "fingerprint": …, "gently": bool, "output": path}. The answer,
 written to `output` in one piece: {"traces": […], "base_bytes": n, "train_samples": n}, or
-{"error": one line}. Mostly there is one trace, for all sizes; `base_bytes` is what the process
-holds before it trains.
+{"error": one line, "usage": whether the configuration itself is wrong}. Mostly there is one trace,
+for all sizes; `base_bytes` is what the process holds before it trains.
 
 It runs niced unless "gently" is false, sees no GPU, and needs torch and the standard library.
 """
@@ -42,7 +42,7 @@ def main(request_path: str) -> int:
     try:
         answer = _trace(request, limit, started)
     except Exception as error:
-        answer = {"error": _reason(error)}
+        answer = {"error": _reason(error), "usage": getattr(error, "exit_code", 1) == 2}
     _write(output, answer)
     return 0 if "traces" in answer else 1
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from batchtui.errors import BatchtuiError
+from batchtui.errors import BatchtuiError, UsageError
 from batchtui.forecast.events import Trace
 
 TRACER = Path(__file__).with_name("tracer.py")
@@ -34,7 +34,13 @@ _MANY_FILES = 500
 
 
 class TraceFailed(BatchtuiError):
-    """The model could not be traced; says why, in one line."""
+    """The model could not be traced; says why, in one line. `usage`: it could not train either."""
+
+    def __init__(self, message: str, *, usage: bool = False) -> None:
+        super().__init__(message)
+        self.usage = usage
+        if usage:
+            self.exit_code = UsageError.exit_code
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +115,7 @@ def obtain_trace(
         output = Path(folder) / "answer.json"
         answer = _run(request, path.stem, time_limit, output)
     if "error" in answer:
-        raise TraceFailed(str(answer["error"]))
+        raise TraceFailed(str(answer["error"]), usage=bool(answer.get("usage")))
     traces = [Trace.from_dict(values) for values in answer["traces"]]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -63,3 +63,10 @@ def test_refusals(workplace: Workplace, words: list[str], expected: str) -> None
 def test_a_model_that_cannot_be_traced_says_why(workplace: Workplace) -> None:
     words = ["forecast", "tiny.yaml", "--set", "model.target=tiny.broken", "--device", "cpu"]
     assert "the weights are on another disk" in refusal(workplace, *words, code=1)
+
+
+def test_what_cannot_train_is_refused_as_a_start_would(workplace: Workplace) -> None:
+    words = ["forecast", "tiny.yaml", "--set", "optimizer.args.warmup=3", "--device", "cpu"]
+    said = refusal(workplace, *words)
+    assert "has no such argument" in said
+    assert "run it once" not in said

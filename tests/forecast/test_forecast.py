@@ -12,10 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from batchtui.config.schema import Config, to_dict
 from batchtui.errors import BatchtuiError
 from batchtui.forecast.events import CATEGORIES, Trace, peak_by_category
 from batchtui.forecast.fit import Measured
 from batchtui.forecast.forecast import Forecaster, forecast
+from batchtui.forecast.prospect import Prospect
 from batchtui.forecast.replay import replay, smallest_capacity
 from batchtui.forecast.rows import Context
 from batchtui.forecast.settings import MIB, AllocatorSettings
@@ -220,6 +222,19 @@ def test_on_a_cpu_tensors_stand_upon_the_process() -> None:
     seen = [Measured(16, 3 * GIB + peak_by_category(trace.at(16))[0])]
     row = Forecaster(trace, device="cpu", measured=seen, context=context).row(32)
     assert row.peak_bytes == 3 * GIB + peak_by_category(trace.at(32))[0]
+
+
+def test_what_loaders_take_of_the_host_is_said_where_containers_die_of_it() -> None:
+    config = to_dict(Config())
+    [note] = [
+        note
+        for note in Prospect(config, [make_trace()], device="cuda").row(32).assumptions
+        if "/dev/shm" in note
+    ]
+    assert note.startswith("the host holds 5 batches in /dev/shm or pinned, 588 KiB a sample")
+    config["dataloaders"]["batch_size"] = 8
+    few = Prospect(config, [make_trace()], device="cuda").row(32).assumptions
+    assert not any("/dev/shm" in note for note in few)
 
 
 def test_a_key_press_is_answered_at_once() -> None:
