@@ -4,7 +4,7 @@
 
 Two parts, each in processes of its own. `tensor`: the most bytes that tensors hold in two steps,
 against the memory events of PyTorch's profiler. `resident`: the most resident memory (anonymous
-and shared) of a process that trains four steps with the malloc settings of `low_memory`, against
+and shared) of a process that trains three steps with the malloc settings of `low_memory`, against
 trace plus the measured size of a process that has not trained. Errors in per cent.
 """
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import statistics
 import subprocess
@@ -82,29 +83,27 @@ def main() -> int:
 
 
 def _compare_tensors(case: Case, quiet: bool) -> list[float]:
-    errors = []
-    for optimizer in OPTIMIZERS:
-        given = {"model": case.model, "pixels": case.pixels, "optimizer": optimizer}
-        traced = _process("trace", given | {"resident": False})
-        measured = _process("profile", given | {"batch_sizes": case.batch_sizes})
-        for size, peak in zip(case.batch_sizes, measured, strict=True):
-            forecast = _peak(traced, size)
-            errors.append(_report(case, optimizer, size, forecast, peak, quiet))
-    return errors
+    given = {"model": case.model, "pixels": case.pixels, "optimizers": [*OPTIMIZERS]}
+    traces = _process("trace", given | {"resident": False})
+    peaks = _process("profile", given | {"batch_sizes": case.batch_sizes})
+    return [
+        _report(case, optimizer, size, _peak(traced, size), peak, quiet)
+        for optimizer, traced, measured in zip(OPTIMIZERS, traces, peaks, strict=True)
+        for size, peak in zip(case.batch_sizes, measured, strict=True)
+    ]
 
 
 def _compare_resident(case: Case, quiet: bool) -> list[float]:
     if case.model not in RESIDENT:
         return []
     optimizer = "SGD"
-    given = {"model": case.model, "pixels": case.pixels, "optimizer": optimizer}
-    traced = _process("trace", given | {"resident": True})
-    errors = []
-    for size in case.batch_sizes:
-        peak = _process("train", given | {"batch_size": size})
-        forecast = traced["base"] + _peak(traced, size)
-        errors.append(_report(case, optimizer, size, forecast, peak, quiet))
-    return errors
+    given = {"model": case.model, "pixels": case.pixels}
+    [traced] = _process("trace", given | {"optimizers": [optimizer], "resident": True})
+    peaks = _process("train", given | {"optimizer": optimizer, "batch_sizes": case.batch_sizes})
+    return [
+        _report(case, optimizer, size, traced["base"] + _peak(traced, size), peak, quiet)
+        for size, peak in zip(case.batch_sizes, peaks, strict=True)
+    ]
 
 
 def _peak(traced: dict[str, Any], size: int) -> int:
@@ -124,7 +123,12 @@ def _report(
 
 def _process(work: str, case: dict[str, Any]) -> Any:
     command = [sys.executable, __file__, "--process", work, "--case", json.dumps(case)]
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "KINETO_LOG_LEVEL": "5"}
+    environment = {
+        **os.environ,
+        "CUDA_VISIBLE_DEVICES": "",
+        "KINETO_LOG_LEVEL": "5",
+        "OMP_WAIT_POLICY": "PASSIVE",  # on a busy machine, spinning threads take a step's time
+    }
     if work == "train" or case.get("resident"):
         environment |= TAMED_MALLOC  # slows a step, and tensors are the same without
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
@@ -146,7 +150,7 @@ def _optimizer(name: str, parameters: Any) -> Any:
     return getattr(torch.optim, name)(parameters, **OPTIMIZERS[name])
 
 
-def _trace(model: str, pixels: int, optimizer: str, resident: bool) -> dict[str, Any]:
+def _trace(model: str, pixels: int, optimizers: list[str], resident: bool) -> list[Any]:
     """Trace with the measured size of a process that has imported what training imports."""
     import torch
     import torchvision  # noqa: F401
@@ -157,18 +161,23 @@ def _trace(model: str, pixels: int, optimizer: str, resident: bool) -> dict[str,
     from batchtui.forecast.rehearsal import Plan, Task
     from batchtui.forecast.trace import trace_model
 
-    task = Task(
-        model=lambda: _build(model),
-        batch=lambda size: (
-            torch.empty(size, 3, pixels, pixels),
-            torch.zeros(size, dtype=torch.int64),
-        ),
-        forward=lambda module, batch: module(batch[0]),
-        loss=lambda output, batch: torch.nn.functional.cross_entropy(output, batch[1]),
-        optimizer=lambda parameters: _optimizer(optimizer, parameters),
-    )
-    trace = trace_model(task, Plan(), device="cpu", resident=resident)
-    return {"base": base, "trace": json.loads(trace.to_json())}
+    def task(optimizer: str) -> Task:
+        return Task(
+            model=lambda: _build(model),
+            batch=lambda size: (
+                torch.empty(size, 3, pixels, pixels),
+                torch.zeros(size, dtype=torch.int64),
+            ),
+            forward=lambda module, batch: module(batch[0]),
+            loss=lambda output, batch: torch.nn.functional.cross_entropy(output, batch[1]),
+            optimizer=lambda parameters: _optimizer(optimizer, parameters),
+        )
+
+    traces = [
+        trace_model(task(optimizer), Plan(), device="cpu", resident=resident)
+        for optimizer in optimizers
+    ]
+    return [{"base": base, "trace": json.loads(trace.to_json())} for trace in traces]
 
 
 def _steps(network: Any, optimizer: Any, pixels: int, batch_size: int, count: int) -> None:
@@ -187,30 +196,44 @@ def _steps(network: Any, optimizer: Any, pixels: int, batch_size: int, count: in
     del pictures, targets
 
 
-def _profile(model: str, pixels: int, optimizer: str, batch_sizes: list[int]) -> list[int]:
-    """Return the most bytes that tensors held at each batch size."""
+def _profile(
+    model: str, pixels: int, optimizers: list[str], batch_sizes: list[int]
+) -> list[list[int]]:
+    """Return the most bytes that tensors held, for each optimizer at each batch size."""
+    return [
+        [_profiled(model, pixels, optimizer, size) for size in batch_sizes]
+        for optimizer in optimizers
+    ]
+
+
+def _profiled(model: str, pixels: int, optimizer: str, batch_size: int) -> int:
     from torch.profiler import ProfilerActivity, profile
 
-    peaks = []
-    for size in batch_sizes:
-        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-            network = _build(model)
-            _steps(network, _optimizer(optimizer, network.parameters()), pixels, size, 2)
-        events = profiler.profiler.kineto_results.events()
-        changes = sorted((e.start_ns(), e.nbytes()) for e in events if e.name() == "[memory]")
-        now = peak = 0
-        for _, change in changes:
-            now += change
-            peak = max(peak, now)
-        peaks.append(peak)
-        del network
-    return peaks
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        network = _build(model)
+        _steps(network, _optimizer(optimizer, network.parameters()), pixels, batch_size, 2)
+    events = profiler.profiler.kineto_results.events()
+    changes = sorted((e.start_ns(), e.nbytes()) for e in events if e.name() == "[memory]")
+    now = peak = 0
+    for _, change in changes:
+        now += change
+        peak = max(peak, now)
+    return peak
 
 
-def _train(model: str, pixels: int, optimizer: str, batch_size: int) -> int:
+def _train(model: str, pixels: int, optimizer: str, batch_sizes: list[int]) -> list[int]:
+    """Return the peaks of processes that train, each forked once everything is imported."""
+    import torch  # noqa: F401
+    import torchvision  # noqa: F401
+
+    with multiprocessing.get_context("fork").Pool(1, maxtasksperchild=1) as pool:
+        return [pool.apply(_trained, (model, pixels, optimizer, size)) for size in batch_sizes]
+
+
+def _trained(model: str, pixels: int, optimizer: str, batch_size: int) -> int:
     """Return the most resident bytes, those of libraries' files left out."""
     network = _build(model)
-    _steps(network, _optimizer(optimizer, network.parameters()), pixels, batch_size, 4)
+    _steps(network, _optimizer(optimizer, network.parameters()), pixels, batch_size, 3)
     status = Path("/proc/self/status").read_text()
     fields = dict(line.split(":", 1) for line in status.splitlines())
     return (int(fields["VmHWM"].split()[0]) - int(fields["RssFile"].split()[0])) * 1024
