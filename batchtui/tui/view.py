@@ -226,6 +226,7 @@ class BatchView(NamedTuple):
     lr: float | None = None  # as configured
     lr_rule: str = "auto"
     samples: int = 0  # trained
+    config_path: str | None = None
 
 
 class Picture(NamedTuple):

@@ -201,3 +201,19 @@ def test_a_run_that_had_ended_is_shown_as_it_is_until_it_is_restarted(tmp_path: 
     assert [source.read().run, source.read().run] == ["a-001", "a-001"]
     source.go_on("a-001", lambda run: second)
     assert source.read().run == "a-002"
+
+
+async def test_w_shows_the_line_and_writes_it(tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text("name: own\ndataloaders:\n  batch_size: 64  # fits\n")
+    given = dataclasses.replace(GPU, meta=GPU.meta | {"config_path": str(path)})
+    async with running(given, (120, 36)) as (app, pilot):
+        await pilot.press("w")
+        assert has(app, "nothing to write")
+        await pilot.press("greater_than_sign", "w")
+        assert has(app, "- batch_size: 64  # fits", "+ batch_size: 128  # fits")
+        await pilot.press("escape")
+        assert "64" in path.read_text()
+        await pilot.press("w", "enter")
+        assert has(app, "written: batch_size: 128")
+    assert path.read_text() == "name: own\ndataloaders:\n  batch_size: 128  # fits\n"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from batchtui.advise.choice import doubled, stepped
+from batchtui.errors import UsageError
 from batchtui.records import Status
 from batchtui.text import clean
 from batchtui.tui.outlook import TRACING, Outlook, Sizes
@@ -38,6 +40,7 @@ class ChoosingScreen(Screen[None]):
         Binding("minus", "choose(-1)", "Smaller next batch size"),
         Binding("greater_than_sign", "double(1)", "Double the next batch size"),
         Binding("less_than_sign", "double(-1)", "Halve the next batch size"),
+        Binding("w", "write_config", "Write the next batch size into the YAML", priority=True),
         Binding("enter", "restart", "Restart at the next batch size", priority=True),
     ]
 
@@ -119,6 +122,31 @@ class ChoosingScreen(Screen[None]):
 
             self._dialog = RestartDialog(*self._look, view, self._choice, self._outlook)
             self.app.push_screen(self._dialog, self._agreed)
+
+    def action_write_config(self) -> None:
+        """Show what changes in the user's YAML for the chosen size, and write that if agreed to."""
+        path = self.present.config_path
+        if self._choice is None or path is None:
+            nothing = "nothing to write: choose the next batch size first"
+            self.answer(nothing if path else "the run has no configuration file")
+            return
+        from batchtui.config.rewrite import Edit, batch_size_edit
+        from batchtui.tui.screens.write import WriteDialog
+
+        def write(edit: Edit | None) -> None:
+            try:
+                if edit is not None:
+                    edit.write()
+                    self.answer(f"written: {edit.after}")
+            except UsageError as error:
+                self.answer(str(error))
+
+        try:
+            edit = batch_size_edit(Path(path), self._choice)
+        except UsageError as error:
+            self.answer(str(error))
+        else:
+            self.app.push_screen(WriteDialog(*self._look, edit), write)
 
     def _agreed(self, plan: Plan | None) -> None:
         self._dialog = None

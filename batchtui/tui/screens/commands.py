@@ -25,6 +25,7 @@ def main_commands(screen: MainScreen) -> Iterator[SystemCommand]:
         ("Double the batch size", "Of the next run", partial(screen.action_double, 1)),
         ("Halve the batch size", "Of the next run", partial(screen.action_double, -1)),
         ("Restart", "Go on at the next batch size", screen.action_restart),
+        ("Write the batch size", "Into the configuration file", screen.action_write_config),
         ("Filter the log", "Show lines with some text", screen.action_filter),
         ("Zoom", "Give the focused pane the whole screen, or take it back", screen.action_zoom),
         ("Hide", "Hide the focused pane", screen.action_hide),

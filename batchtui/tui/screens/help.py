@@ -82,6 +82,7 @@ _CHART = (
 _KEYS = (
     ("+ − < >", "next batch size (< > half, double); b or : types it"),
     ("enter", "restart at the chosen batch size, after a dialog"),
+    ("w", "write it into the configuration file, after a dialog"),
     ("tab  1…6", "focus a pane: CPU, memory, step time, loss, log, advisor"),
     ("z", "zoom the focused pane, and back; a chart can then be searched"),
     ("x", "a chart over steps, samples, seconds or the clock"),
