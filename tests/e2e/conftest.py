@@ -96,6 +96,13 @@ class Workplace:
                 found.append(process)
         return found
 
+    def left(self, seconds: float = 20) -> list[psutil.Process]:
+        """Return the processes that are still there after a while: a supervisor closes its run."""
+        deadline = time.monotonic() + seconds
+        while (found := self.processes()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return found
+
     def end(self) -> None:
         for process in self.processes():
             try:

@@ -43,7 +43,7 @@ def test_an_alive_run_and_an_ended_one_go_on_at_other_sizes(workplace: Workplace
     assert (three["batch_size"], three["accumulate"], three["global_batch_size"]) == (12, 3, 36)
     assert three["config"]["optimizer"]["args"]["lr"] == 0.1
     assert workplace.run("stop", third).returncode == 0
-    assert workplace.processes() == []
+    assert workplace.left() == []
 
 
 def test_a_size_that_will_not_fit_is_refused_before_anything_stops(workplace: Workplace) -> None:
@@ -75,4 +75,4 @@ def test_a_size_that_runs_out_of_memory_is_gone_back_from(workplace: Workplace) 
     assert forecast.returncode == 4, forecast.stderr
     assert "64 ran out of memory here before" in forecast.stderr
     assert workplace.run("stop", "last").returncode == 0
-    assert workplace.processes() == []
+    assert workplace.left() == []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 
 from tests.e2e.conftest import Workplace
 from tests.tui.terminal import Terminal
@@ -45,7 +44,4 @@ def test_a_lost_connection_costs_nothing_and_the_same_command_comes_back(
     assert third.wait_for(third.ended, 10)
     assert third.status == 0
     third.close()
-    deadline = time.monotonic() + 10
-    while workplace.processes() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert workplace.processes() == []
+    assert workplace.left() == []
