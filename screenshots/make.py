@@ -17,19 +17,32 @@ import sys
 import tempfile
 from pathlib import Path
 
+from textual.pilot import Pilot
+
+from batchtui.commands.outlook import RunProspects
 from batchtui.runs.directory import RunDirectory
 from batchtui.tui.app import BatchtuiApp
+from batchtui.tui.outlook import TRACING
 from batchtui.tui.source import RunSource
 from batchtui.tui.widgets.pane import Pane
 
 HERE = Path(__file__).parent
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 _PATIENCE_S = 10.0
+_TRACE_S = 180.0
+_CLOSER_LOOK_S = 5.0
 
 
 async def draw(run: Path, size: tuple[int, int], press: list[str], mono: bool) -> str:
     """Return an SVG of the screen on a run, after some keys were pressed."""
-    app = BatchtuiApp(RunSource(RunDirectory(run)), lambda now: "", colour=not mono)
+    directory = RunDirectory(run.resolve())
+    app = BatchtuiApp(
+        RunSource(directory),
+        lambda now: "",
+        prospect=RunProspects(directory, directory.path.parent),
+        restart=lambda name, plan: None,
+        colour=not mono,
+    )
     async with app.run_test(size=size) as pilot:
         for _ in range(int(_PATIENCE_S / 0.05)):
             await pilot.pause(0.05)
@@ -37,11 +50,22 @@ async def draw(run: Path, size: tuple[int, int], press: list[str], mono: bool) -
                 break
         else:
             raise SystemExit(f"{run}: nothing could be read within {_PATIENCE_S:.0f} s")
-        for key in press:
-            await pilot.press(key)
-            await pilot.pause(0.2)
+        for key in ["", *press]:
+            if key:
+                await pilot.press(key)
+            await _foreseen(pilot)
         await pilot.pause(0.2)
         return app.export_screenshot(title=f"batchtui · {size[0]}x{size[1]}")
+
+
+async def _foreseen(pilot: Pilot[int]) -> None:
+    """Wait until the forecast stands, as long as it may take to trace a model."""
+    for _ in range(int(_TRACE_S / 0.1)):
+        await pilot.pause(0.1)
+        outlook = next(pane.outlook for pane in pilot.app.query(Pane))
+        if outlook is None or outlook.reason != TRACING:
+            break
+    await pilot.pause(_CLOSER_LOOK_S)
 
 
 def rasterise(svg: Path, png: Path) -> bool:

@@ -38,11 +38,12 @@ class Outlook(NamedTuple):
         """Whether the next batch size will not fit."""
         return self.next is not None and self.next.verdict == "will not fit"
 
-    def room(self, forecast: Forecast) -> int | None:
-        """Return the bytes a forecast leaves on the device, below 0 where it does not fit."""
-        if forecast.capacity_bytes is None or self.around is None:
+    def room(self, forecast: Forecast, limit: int | None) -> int | None:
+        """Return the bytes a forecast leaves up to the limit; below 0 where it goes beyond."""
+        full = forecast.capacity_bytes
+        if full is None or self.around is None:
             return None
-        return forecast.capacity_bytes - self.around - forecast.peak_bytes
+        return min(full, limit or full) - self.around - forecast.peak_bytes
 
 
 class Sizes(NamedTuple):

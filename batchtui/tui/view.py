@@ -216,6 +216,7 @@ class BatchView(NamedTuple):
     variance: float | None = None  # pooled s² of per-sample losses
     variance_reason: str | None = None
     headroom: int | None = None  # bytes from what is used now to the limit
+    limit: int | None = None  # bytes at which memory counts as full
     peak: int | None = None  # most bytes measured at this size
     samples_per_s: float | None = None
     alive: bool = False

@@ -73,7 +73,7 @@ async def test_a_key_press_shows_peak_interval_and_verdict() -> None:
         assert has(app, "64 → 128", "peak memory  4.4 GiB → 13.8 GiB  13.1 GiB – 14.5 GiB")
         # 13.8 of the training and 2.5 around it.
         assert has(app, "→ 16.3 GiB at batch 128, forecast", "forecast · fits")
-        assert has(app, "headroom     5.0 GiB → 7.7 GiB")
+        assert has(app, "headroom     5.0 GiB → 6.5 GiB")
         assert (128, 0.0) in prospect.asked  # first as fast as it can be told
 
 

@@ -52,7 +52,7 @@ async def test_the_dialog_says_what_will_happen_and_does_it() -> None:
             app,
             "batch size 64 → 128",
             "peak, forecast 13.8 GiB (13.1 – 14.5) of 24.0 GiB",
-            "7.7 GiB  fits",
+            "6.5 GiB  fits",
             "0.100 → 0.200  linear",
             "64 → 128",
             "after the present step; 1,800 so far",

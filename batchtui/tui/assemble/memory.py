@@ -169,17 +169,20 @@ def _other_accelerator(facts: Facts, device: str) -> MemoryView:
     )
 
 
-def headroom(memory: MemoryView, meta: Mapping[str, object]) -> int | None:
-    """Return the bytes from what is used now to the limit; of several GPUs the worker's fullest."""
+def headroom(memory: MemoryView, meta: Mapping[str, object]) -> tuple[int, int] | tuple[None, None]:
+    """Return the bytes from what is used now to the limit, and the limit.
+
+    Of several GPUs the worker's fullest.
+    """
     readings = [(row.used, row.total) for row in memory.gpus if row.ours]
     if not memory.gpus:
         readings = [(memory.used, memory.total)]
-    left = [
-        max(0, (_limit(meta, total) or total) - used)
+    full = [
+        (used, _limit(meta, total) or total)
         for used, total in readings
         if used is not None and total is not None
     ]
-    return min(left, default=None)
+    return min(((max(0, limit - used), limit) for used, limit in full), default=(None, None))
 
 
 def _history(facts: Facts, own: str, all_of_it: str, full: int | None) -> History:

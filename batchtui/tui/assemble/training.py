@@ -217,13 +217,15 @@ def batch_view(facts: Facts, status: Status, memory: MemoryView) -> BatchView:
     batches = [noise.Batch(s.step, s.batch, s.loss, s.variance) for s in facts.recent]
     variance = noise.pooled_variance(batches)
     samples = number_of(facts, "train_samples")
+    left, limit = headroom(memory, facts.meta)
     return BatchView(
         size=facts.summary.batch_size,
         global_size=facts.summary.global_batch_size,
         train_samples=int(samples) if samples else None,
         variance=variance.value,
         variance_reason=variance.reason,
-        headroom=headroom(memory, facts.meta),
+        headroom=left,
+        limit=limit,
         peak=facts.summary.peak_bytes,
         samples_per_s=facts.summary.samples_per_s,
         alive=status.alive,

@@ -115,7 +115,8 @@ class AdvisorPane(Pane):
 
     def _room(self, batch: BatchView, chosen: int | None) -> tuple[str, str, list[str]]:
         outlook = self.outlook
-        left = outlook.room(outlook.next) if outlook is not None and outlook.next else None
+        forecast = outlook and outlook.next
+        left = outlook.room(forecast, batch.limit) if outlook and forecast else None
         then = units.MISSING if left is None else units.gib(left) if left > 0 else "none"
         return "headroom", units.gib(batch.headroom), _arrow(then, chosen)
 

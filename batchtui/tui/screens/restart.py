@@ -106,7 +106,7 @@ class RestartDialog(Dialog[Plan]):
         interval = f" ({low.removesuffix(' GiB')} – {high.removesuffix(' GiB')})"
         x = canvas.put(x, y, interval, "text")
         x = canvas.put(x, y, f" of {units.gib(forecast.capacity_bytes)}", "label")
-        room = outlook.room(forecast)
+        room = outlook.room(forecast, self._view.batch.limit)
         left = units.MISSING if room is None else units.gib(room) if room > 0 else "none"
         x = canvas.put(_LABEL, y + 1, left, look)
         if forecast.capacity_bytes is not None:
