@@ -32,7 +32,8 @@ class LossPane(ChartPane):
         notes = [] if loss.lowest is None else [f"▼ down to {tick_text(loss.lowest)}"]
         if loss.best_accuracy is not None:
             notes.append(f"best {loss.best_accuracy:.1%} in epoch {loss.best_epoch}")
-        return " · ".join(notes), "label"
+        both = " · ".join(notes)
+        return both if len(both) <= self.size.width - 6 else notes[-1], "label"
 
     def own_course(self, view: View) -> Course:
         return view.loss.course

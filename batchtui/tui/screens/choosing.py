@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 # What surrounds the training changes: forecasts are asked for again after so many seconds.
 _ANEW_S = 30.0
+_SAID_S = 20.0  # an answer makes room again for what it stands in place of
 
 
 class ChoosingScreen(Screen[None]):
@@ -76,8 +77,15 @@ class ChoosingScreen(Screen[None]):
             self._tell_dialog()
 
     def answer(self, text: str) -> None:
-        """Show what came of asking the supervisor."""
-        self.query_one(HeaderPane).message = clean(text, 120)
+        """Show what came of asking the supervisor, for a while."""
+        header, said = self.query_one(HeaderPane), clean(text, 120)
+        header.message = said
+
+        def drop() -> None:
+            if header.message == said:
+                header.message = ""
+
+        self.set_timer(_SAID_S, drop)
 
     def _turned(self, view: View) -> None:
         """Take note of a view that is shown: of another run, or of one that has ended."""

@@ -130,6 +130,7 @@ class Canvas:
             title = glyphs.clip_words(title, width - 6)
             self.put(2, 0, f" {title} ", title_look)
         if note and closed:
+            note = glyphs.clip_words(note, width - 6)
             self.right(width - 2, height - 1, f" {note} ", note_look, start=2)
         elif note and width - glyphs.width(title) - glyphs.width(note) > 8:
             self.right(width - 1, 0, f" {note} ", note_look, start=2)
