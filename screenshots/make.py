@@ -33,13 +33,15 @@ _TRACE_S = 180.0
 _CLOSER_LOOK_S = 5.0
 
 
-async def draw(run: Path, size: tuple[int, int], press: list[str], mono: bool) -> str:
+async def draw(
+    run: Path, size: tuple[int, int], press: list[str], *, mono: bool, forecast: bool
+) -> str:
     """Return an SVG of the screen on a run, after some keys were pressed."""
     directory = RunDirectory(run.resolve())
     app = BatchtuiApp(
         RunSource(directory),
         lambda now: "",
-        prospect=RunProspects(directory, directory.path.parent),
+        prospect=RunProspects(directory, directory.path.parent) if forecast else None,
         restart=lambda name, plan: None,
         colour=not mono,
     )
@@ -97,11 +99,20 @@ def main() -> int:
     parser.add_argument("--name", default="main", help="of the files (default: main)")
     parser.add_argument("--press", nargs="*", default=[], metavar="KEY", help="e.g. 4 z")
     parser.add_argument("--mono", action="store_true", help="as with NO_COLOR")
+    parser.add_argument(
+        "--no-forecast", action="store_true", help="for a simulated training, which has no model"
+    )
     parser.add_argument("--into", type=Path, default=HERE, help="folder (default: this one)")
     arguments = parser.parse_args()
     width, _, height = arguments.size.partition("x")
     svg = asyncio.run(
-        draw(arguments.run, (int(width), int(height)), arguments.press, arguments.mono)
+        draw(
+            arguments.run,
+            (int(width), int(height)),
+            arguments.press,
+            mono=arguments.mono,
+            forecast=not arguments.no_forecast,
+        )
     )
     stem = arguments.into / f"{arguments.name}-{arguments.size}"
     stem.with_suffix(".svg").write_text(svg)
