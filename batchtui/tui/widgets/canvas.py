@@ -106,10 +106,6 @@ class Canvas:
         """Return the look of a cell."""
         return self._looks[y][x]
 
-    def is_blank(self, x: int, y: int, width: int = 1) -> bool:
-        """Whether nothing is drawn in a stretch of cells."""
-        return 0 <= y < self.height and all(cell == " " for cell in self._text[y][x : x + width])
-
     def frame(
         self, title: str, note: str, look: str, title_look: str, note_look: str, closed: bool
     ) -> None:
