@@ -85,7 +85,7 @@ class _Parser(argparse.ArgumentParser):
     """argparse with one line for an error instead of the whole usage."""
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{clean(message, 300)}; see {self.prog} --help")
+        raise UsageError(f"{clean(message.removeprefix('argument '), 300)}; see {self.prog} --help")
 
 
 def _overview() -> argparse.ArgumentParser:

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from batchtui.commands import numbers
+
 if TYPE_CHECKING:
     from batchtui.commands.watch import Look
 
@@ -52,7 +54,7 @@ def _add_screen(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--refresh",
-        type=_interval,
+        type=numbers.seconds(0.1, 3600),
         default=None,
         metavar="SECONDS",
         help="time between two updates",
@@ -67,16 +69,6 @@ def _look(options: argparse.Namespace) -> Look:
     from batchtui.commands.watch import Look
 
     return Look(options.plain, options.refresh, options.theme, options.mouse)
-
-
-def _interval(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0.1 <= value <= 3600:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 0.1 to 3600")
-    return value
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
@@ -166,14 +158,19 @@ def _stop(options: argparse.Namespace, root: Path) -> int:
 
 def _restart_arguments(parser: argparse.ArgumentParser) -> None:
     _add_run(parser)
-    parser.add_argument("--batch-size", type=int, required=True, metavar="N")
+    parser.add_argument("--batch-size", type=numbers.batch_size, required=True, metavar="N")
     parser.add_argument(
         "--keep-global-batch",
         action="store_true",
         help="train as many samples a step as before, by gradient accumulation",
     )
     rate = parser.add_mutually_exclusive_group()
-    rate.add_argument("--lr", type=float, metavar="X", help="the learning rate to go on with")
+    rate.add_argument(
+        "--lr",
+        type=numbers.learning_rate,
+        metavar="X",
+        help="the learning rate to go on with",
+    )
     rate.add_argument(
         "--lr-rule",
         metavar="RULE",
@@ -203,7 +200,7 @@ def _forecast_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, metavar="FILE", help="a chart, .svg or .png")
     parser.add_argument(
         "--time-limit",
-        type=float,
+        type=numbers.seconds(1, 86_400),
         metavar="SECONDS",
         help="how long the model may take to be traced (default: 120)",
     )
@@ -230,14 +227,8 @@ def _forecast(options: argparse.Namespace, root: Path) -> int:
 def _serve_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", nargs="?", default="last", metavar="RUN")
     parser.add_argument(
-        "--port", type=_port, default=8000, metavar="N", help="of 127.0.0.1; 0: a free one"
+        "--port", type=numbers.port, default=8000, metavar="N", help="of 127.0.0.1; 0: a free one"
     )
-
-
-def _port(text: str) -> int:
-    if not text.isdecimal() or int(text) > 65_535:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port from 0 to 65535")
-    return int(text)
 
 
 def _serve(options: argparse.Namespace, root: Path) -> int:

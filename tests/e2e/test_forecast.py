@@ -53,7 +53,7 @@ def test_rows_table_chart_and_exit_code(workplace: Workplace) -> None:
         (["--device", "gpu"], "'gpu' is not auto, cpu, cuda"),
         (["--device", "cuda", "--capacity", "lots"], "'lots' is no size"),
         (["--output", "chart.pdf"], "neither .svg nor .png"),
-        (["--time-limit", "0"], "--time-limit: 0 is not a number of seconds"),
+        (["--time-limit", "0"], "--time-limit: '0' is not a number of seconds from 1"),
     ],
 )
 def test_refusals(workplace: Workplace, words: list[str], expected: str) -> None:
