@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import time
+from pathlib import Path
+from typing import NamedTuple
 
 from batchtui.errors import StoreError
 from batchtui.records import Event, MachineSample, RunSummary, Status
@@ -22,6 +25,17 @@ CLOSE = 512  # where one chart has the whole screen
 RECENT_STEPS = 512
 _EVENTS = 50
 _CURVES = ("step_s", "loss", "variance")
+# How long the view of an ended run is good while its files stand still: they may lie where a
+# change shows late, and forecasts go by when the view was taken.
+_STILL_S = 30.0
+
+
+class _Still(NamedTuple):
+    """The view of an ended run, and what its files were when it was read."""
+
+    view: View
+    span: tuple[int, int] | None
+    files: tuple[object, ...]
 
 
 class RunSource:
@@ -37,6 +51,7 @@ class RunSource:
         self._phase_since: float | None = None
         self.span: tuple[int, int] | None = None
         self._good: Facts | None = None
+        self._still: _Still | None = None
 
     @property
     def successor(self) -> object:
@@ -44,14 +59,24 @@ class RunSource:
         return self._good.meta.get("successor") if self._good is not None else None
 
     def read(self) -> View:
-        """Look once; a store that cannot be read now leaves the last look, and says why."""
-        now = time.time()
+        """Look once; a store that cannot be read now leaves the last look, and says why.
+
+        Of a run that has ended and whose files have not changed it is the same view again.
+        """
+        now, span, files = time.time(), self.span, _files(self._run)
+        still = self._still
+        if still is not None and (still.span, still.files) == (span, files):
+            if 0 <= now - still.view.taken < _STILL_S:
+                return still.view
         try:
             with self._reader.open():
                 facts = self._facts(now)
         except StoreError as error:
             facts = self._without_store(now, str(error))
-        return build_view(facts)
+        view = build_view(facts)
+        ended = not view.status.alive and view.trouble is None
+        self._still = _Still(view, span, files) if ended else None
+        return view
 
     def _facts(self, now: float) -> Facts:
         reader = self._reader
@@ -124,6 +149,20 @@ class RunSource:
             summary = RunSummary(run=self._run.name, status=Status.STARTING.value)
             return Facts(now=now, summary=summary, log=log, trouble=reason)
         return dataclasses.replace(self._good, now=now, log=log, events=(), trouble=reason)
+
+
+def _files(run: RunDirectory) -> tuple[object, ...]:
+    """Return what tells whether the files that a view is made of have changed."""
+    wal = Path(f"{run.database}-wal")
+    return tuple(_stamp(path) for path in (run.database, wal, run.log))
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _points(series: Series, column: str) -> Points:

@@ -125,6 +125,25 @@ def test_a_database_that_breaks_leaves_the_last_numbers(run: RunDirectory) -> No
     assert view.progress.step == 100
 
 
+def test_an_ended_run_is_read_again_only_if_its_files_changed(run: RunDirectory) -> None:
+    store = fill(run, 100)
+    source = RunSource(run)
+    view = source.read()
+    assert source.read() is view
+    run.log.write_text("one more line\n")
+    longer = source.read()
+    assert [line.text for line in longer.log.lines] == ["worker started", "one more line"]
+    assert source.read() is longer
+    source.span = (10, 20)
+    assert source.read().close_up is not None
+    store.set_meta(status="running", heartbeat=time.time())
+    store.commit()
+    alive = source.read()
+    assert alive.status.alive
+    assert source.read() is not alive
+    store.close(final=False)
+
+
 def test_a_long_run_is_read_in_bounded_time(run: RunDirectory) -> None:
     store = fill(run, 1)
     for first in range(2, 200_000, 20_000):
