@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from typing import ClassVar
@@ -19,6 +20,8 @@ from batchtui.tui.widgets.scroll import Scroll
 _MARKS = {"info": (" ", "text"), "warning": ("▲", "orange"), "error": ("✗", "red")}
 _EVENT_MARK = ("●", "sky")
 _ALL = 1_000_000
+_STAMPED = 60  # cells: narrower, the words need the room of the time
+_GAPS = re.compile(r"(?<=\S) {2,}")
 _MOST_COPIED = 500  # lines; terminals take no more than some 75 kB
 
 
@@ -73,7 +76,7 @@ class LogPane(Pane):
             return
         first = self._scroll.first([line.number for line in lines], canvas.height)
         page = lines[first : first + canvas.height]
-        stamped = canvas.width >= 44 and any(line.time is not None for line in page)
+        stamped = canvas.width >= _STAMPED and any(line.time is not None for line in page)
         for y, line in enumerate(page):
             self._line(canvas, y, line, stamped)
 
@@ -83,7 +86,9 @@ class LogPane(Pane):
         x = 9 if stamped else 0
         mark, look = _EVENT_MARK if line.event and line.level == "info" else _MARKS[line.level]
         canvas.put(x, y, mark, look)
-        text = glyphs.clip(line.text, canvas.width - x - 2)
+        text, room = line.text, canvas.width - x - 2
+        if glyphs.width(text) > room:
+            text = glyphs.clip_words(_GAPS.sub(" ", text[: 4 * room]), room)
         canvas.put(x + 2, y, text, look if line.level != "info" else "text")
 
     # Scrolling ----------------------------------------------------------------------------
