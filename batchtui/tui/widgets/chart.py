@@ -80,6 +80,7 @@ def draw_chart(canvas: Canvas, box: Box, chart: Chart, scale: Scale) -> None:
         canvas.put(plot.x + x, plot.y, "▲", "warn")
     if chart.floor is not None:
         canvas.put(plot.x - 1, plot.y + plot.height - 1, "▼", "label")
+    _label_marks(canvas, plot, chart)
     _draw_cursor(canvas, plot, chart)
     if plot.width + Y_LABEL < box.width:
         _end_labels(canvas, box, plot, chart, scale)
@@ -175,15 +176,19 @@ def _cell(plot: Box, window: Window, x: float) -> int | None:
 
 
 def _draw_marks(canvas: Canvas, plot: Box, chart: Chart) -> None:
-    """Draw a dotted upright line where a run takes over, with what changed beside its top."""
+    """Draw a dotted upright line where a run takes over."""
+    for mark in chart.marks:
+        x = _cell(plot, chart.window, mark.x)
+        for y in range(plot.height if x is not None else 0):
+            canvas.put(plot.x + (x or 0), plot.y + y, "┊", "orange")
+
+
+def _label_marks(canvas: Canvas, plot: Box, chart: Chart) -> None:
+    """Write what changed beside the tops of the marks, over the data: `12` is not `128`."""
     free = 0
     for mark in chart.marks:
         x = _cell(plot, chart.window, mark.x)
-        if x is None:
-            continue
-        for y in range(plot.height):
-            canvas.put(plot.x + x, plot.y + y, "┊", "orange")
-        if mark.label and x + 1 >= free and x + 1 + len(mark.label) <= plot.width:
+        if x is not None and mark.label and x + 1 >= free and x + 1 + len(mark.label) <= plot.width:
             free = canvas.put(plot.x + x + 1, plot.y, mark.label, "orange") - plot.x + 1
 
 
