@@ -48,8 +48,8 @@ def test_progress_counts_samples_of_all_epochs() -> None:
     progress = build_view(fake.facts(1350)).progress
     assert progress.fraction == pytest.approx(0.1)
     assert progress.remaining_s == pytest.approx(64 * 150 * 90 * 0.9 * 0.139 / 64)
-    ended = build_view(fake.facts(1350, status="finished", ended=fake.NOW)).progress
-    assert ended.remaining_s is None
+    for status in ("finished", "stopping", "lost"):
+        assert build_view(fake.facts(1350, status=status)).progress.remaining_s is None
 
 
 def test_memory_without_a_gpu_is_the_workers_against_the_lowest_limit() -> None:
@@ -176,14 +176,14 @@ def test_a_loss_of_almost_nothing_does_not_take_the_decades() -> None:
     tiny = [1e-9 if index == 100 else value for index, value in enumerate(whole.loss.mean)]
     loss = fake.points(list(whole.loss.x), tiny)
     shown = build_view(dataclasses.replace(given, whole=whole._replace(loss=loss))).loss
-    assert shown.log
+    assert shown.wide
     assert shown.lowest == 1e-9
     assert shown.floor is not None
     assert shown.floor > 1e-3
     falling = [2.0 * 0.97**index for index in range(len(whole.loss.x))]
     loss = fake.points(list(whole.loss.x), list(falling))
     shown = build_view(dataclasses.replace(given, whole=whole._replace(loss=loss))).loss
-    assert shown.log
+    assert shown.wide
     assert shown.floor is None or shown.floor < falling[-1]  # where it ends is never cut
 
 

@@ -30,7 +30,7 @@ def build_view(facts: Facts) -> View:
         detail=detail,
         trouble=clean(facts.trouble, 200) if facts.trouble else None,
         warning=warning(facts.meta) if alive else None,
-        progress=progress(facts, alive),
+        progress=progress(facts, status),
         cpu=cpu_view(facts),
         memory=memory,
         steps=steps_view(facts, alive),
@@ -63,15 +63,19 @@ def describe(facts: Facts, status: Status) -> tuple[str, str | None]:
     return status.value, clean(summary.cause, 300) if summary.cause else None
 
 
-def progress(facts: Facts, alive: bool) -> Progress:
-    """Return how far the training is; the samples trained are its clock."""
+def progress(facts: Facts, status: Status) -> Progress:
+    """Return how far the training is; the samples trained are its clock.
+
+    One that is being stopped, or says nothing, has no end in sight.
+    """
     summary = facts.summary
     total = number_of(facts, "total_samples")
     epochs = number_of(facts, "epochs")
     fraction = remaining = None
     if total:
         fraction = min(1.0, summary.samples / total)
-        if alive and summary.samples_per_s:
+        goes_on = status in (Status.STARTING, Status.RUNNING)
+        if goes_on and summary.samples_per_s:
             remaining = max(0.0, total - summary.samples) / summary.samples_per_s
     elapsed = None
     if summary.started is not None:

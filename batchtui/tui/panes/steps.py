@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from batchtui import units
+from batchtui.records import Status
 from batchtui.tui.axes import near_window
 from batchtui.tui.panes.parts import draw_step_parts
 from batchtui.tui.panes.startup import draw_startup
@@ -70,7 +71,8 @@ class StepsPane(ChartPane):
         steps = view.steps
         # One unit for all labels of a chart: that of the median, which seldom changes.
         scale, unit = _unit(steps.p50 if steps.p50 is not None else steps.now)
-        word = "now" if view.status.alive else "last"
+        goes_on = view.status.alive and view.status is not Status.LOST
+        word = "now" if goes_on else "last"
         now = "" if steps.now is None else f"{_short(steps.now * scale)} {word}"
         references = [
             Reference(value, f"{name} {_short(value * scale)}", look)
