@@ -14,6 +14,7 @@ from batchtui.records import Event, MachineSample, RunSummary, Status
 from batchtui.runs.directory import RunDirectory
 from batchtui.runs.reader import RunReader
 from batchtui.runs.series import Series
+from batchtui.tui.assemble.memory import own_gpu
 from batchtui.tui.assemble.whole import build_view
 from batchtui.tui.assemble.windows import RECENT_S
 from batchtui.tui.facts import Facts
@@ -24,6 +25,7 @@ WIDTH = 256  # buckets of a chart at least: two to a cell on 128 columns
 CLOSE = 512  # where one chart has the whole screen
 RECENT_STEPS = 512
 _EVENTS = 50
+_FEW_GPUS = 4
 _CURVES = ("step_s", "loss", "variance")
 # How long the view of an ended run is good while its files stand still: they may lie where a
 # change shows late, and forecasts go by when the view was taken.
@@ -65,9 +67,9 @@ class RunSource:
         """
         now, span, files = time.time(), self.span, _files(self._run)
         still = self._still
-        if still is not None and (still.span, still.files) == (span, files):
-            if 0 <= now - still.view.taken < _STILL_S:
-                return still.view
+        same = still is not None and (still.span, still.files) == (span, files)
+        if still is not None and same and 0 <= now - still.view.taken < _STILL_S:
+            return still.view
         try:
             with self._reader.open():
                 facts = self._facts(now)
@@ -127,10 +129,11 @@ class RunSource:
         series = self._reader.machine_series((*columns, *memory), since, WIDTH)
         processor = {column: _points(series, column) for column in columns}
         if machine.gpus and device != "cpu":
-            if len(machine.gpus) > 1:
+            shown = own_gpu(machine.gpus, str(device)) or machine.gpus[0]
+            if len(machine.gpus) > _FEW_GPUS:  # their rows leave no room for a history
                 return processor, {}
             memory = ("used", "worker_used")
-            series = self._reader.gpu_series(machine.gpus[0].index, memory, since, WIDTH)
+            series = self._reader.gpu_series(shown.index, memory, since, WIDTH)
         return processor, {column: _points(series, column) for column in memory}
 
     def _events(self) -> list[Event]:

@@ -23,6 +23,7 @@ from tests.tui.fake import FakeSource, facts, gpu, machine
 SIZES = [(60, 16), (80, 24), (120, 36), (200, 60)]
 GPU = machine(gpus=(gpu(),))
 EIGHT = machine(gpus=tuple(gpu(i, 50 + 3 * i, 80.0, name="NVIDIA A100") for i in range(8)))
+TWO = machine(gpus=tuple(gpu(i, 11 + i, 24.0) for i in range(2)))
 SLICES = machine(gpus=tuple(gpu(i, 2 + i, 10.0, name="A100 MIG 1g.10gb") for i in range(14)))
 STATES: dict[str, Facts] = {
     "nothing": facts(0, status="starting", samples_per_s=None, sample=machine(0)),
@@ -32,6 +33,7 @@ STATES: dict[str, Facts] = {
     "evaluating": facts(1800, meta={"phase": "evaluating"}),
     "one gpu": facts(1800, sample=GPU),
     "eight gpus": facts(1800, sample=EIGHT),
+    "two gpus": facts(1800, sample=TWO),
     "slices": facts(1800, sample=SLICES),
     "two cores": facts(100, sample=machine(2)),
     "128 cores": facts(100, sample=machine(128)),

@@ -130,16 +130,18 @@ def _gpu_parts(gpu: GpuSample, recent: Sequence[Step]) -> tuple[Part, ...]:
 def _many_gpus(facts: Facts, gpus: Sequence[GpuSample], device: str) -> MemoryView:
     names = {clean(gpu.name or "GPU", 40) for gpu in gpus}
     title = f"{len(gpus)} × {names.pop()}" if len(names) == 1 else f"{len(gpus)} GPUs"
+    own = own_gpu(gpus, device)
     rows = tuple(
         GpuRow(
             label=str(gpu.index) if len(gpus) < 100 else f"{gpu.index}",
             used=gpu.used,
             total=gpu.total,
+            limit=_limit(facts.meta, gpu.total),
             level=level_of(gpu.used, gpu.total),
             utilization=gpu.utilization,
             temperature_c=gpu.temperature_c,
             power_w=gpu.power_w,
-            ours=bool(gpu.worker_used) or device == f"cuda:{gpu.index}",
+            ours=bool(gpu.worker_used) or gpu is own,
             error=clean(gpu.error, 60) if gpu.error else None,
         )
         for gpu in gpus
@@ -150,7 +152,14 @@ def _many_gpus(facts: Facts, gpus: Sequence[GpuSample], device: str) -> MemoryVi
         total=_sum(gpu.total for gpu in gpus),
         level=_level(facts, None, None),
         gpus=rows,
+        history=_history(facts, "worker_used", "used", own.total) if own else History(),
     )
+
+
+def own_gpu(gpus: Sequence[GpuSample], device: str) -> GpuSample | None:
+    """Return the first GPU on which the worker was found, else the one that its device names."""
+    found = next((gpu for gpu in gpus if gpu.worker_used), None)
+    return found or next((gpu for gpu in gpus if device == f"cuda:{gpu.index}"), None)
 
 
 def _other_accelerator(facts: Facts, device: str) -> MemoryView:

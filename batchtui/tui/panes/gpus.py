@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from batchtui import units
 from batchtui.tui.view import GpuRow
@@ -13,76 +14,106 @@ _LEAST, _EXACT = 9, 10  # cells of a row beside its label: ` 50 100%`, ` 50.0 10
 _LEVELS = {"warning": "orange", "critical": "red"}
 
 
-def draw_gpus(canvas: Canvas, gpus: Sequence[GpuRow], steady: Steady) -> None:
-    """Draw as many rows as there is room for, and say how many are left out."""
-    headed = canvas.height > len(gpus)
-    rows = canvas.height - headed
+class _Rows(NamedTuple):
+    """What all rows have in common: their room, and what the next batch size needs."""
+
+    width: int
+    digits: int  # of a label
+    steady: Steady
+    to_come: int | None
+    look: str
+
+
+def draw_gpus(
+    canvas: Canvas, gpus: Sequence[GpuRow], steady: Steady, to_come: int | None, look: str
+) -> int:
+    """Draw as many rows as there is room for, and say how many are left out; return their height.
+
+    `to_come` are the bytes in use at the next batch size on each GPU of the run, `look` theirs.
+    """
     digits = max(len(gpu.label) for gpu in gpus)
     least = digits + _LEAST
-    columns = max(1, min(-(-len(gpus) // rows), (canvas.width + 1) // (least + 1)))
-    if columns > 1:  # of about equal length
-        rows = min(rows, -(-len(gpus) // columns))
+    columns = max(1, min(-(-len(gpus) // canvas.height), (canvas.width + 1) // (least + 1)))
+    headed = -(-len(gpus) // columns) < canvas.height
+    rows = min(canvas.height - headed, -(-len(gpus) // columns))  # columns of about equal length
     gap = 2 if (canvas.width + 2) // columns >= least + 2 else 1
     width = (canvas.width - gap * (columns - 1)) // columns
+    common = _Rows(width, digits, steady, to_come, look)
     shown = list(gpus)
     if len(gpus) > rows * columns:
         shown = shown[: rows * columns - 1]
-        canvas.put(
-            (columns - 1) * (width + gap),
-            canvas.height - 1,
-            f"… {len(gpus) - len(shown)} more",
-            "dim",
-        )
+        x, y = (columns - 1) * (width + gap), canvas.height - 1
+        canvas.put(x, y, f"… {len(gpus) - len(shown)} more", "dim")
     for column in range(columns):
         x = column * (width + gap)
-        if headed and (column == 0 or len(shown) > rows):
-            _row(canvas, x, 0, width, digits, None, steady)
+        if headed:
+            _row(canvas, x, 0, common, None)
             totals = {gpu.total for gpu in gpus}
             if len(totals) == 1 and width >= 60:
                 canvas.put(x + digits + 8, 0, f"of {units.gib(totals.pop())} each", "dim")
         for index, gpu in enumerate(shown[column * rows : (column + 1) * rows]):
-            _row(canvas, x, headed + index, width, digits, gpu, steady)
+            _row(canvas, x, headed + index, common, gpu)
+    return headed + rows
 
 
-def _row(
-    canvas: Canvas, x: int, y: int, width: int, digits: int, gpu: GpuRow | None, steady: Steady
-) -> None:
+def _row(canvas: Canvas, x: int, y: int, rows: _Rows, gpu: GpuRow | None) -> None:
     """Draw a GPU, or with None the heads of the columns."""
-    end = x + width
-    start = x + digits + 1
+    end = x + rows.width
+    start = x + rows.digits + 1
     if gpu is not None:
-        canvas.put(x, y, f"{gpu.label:>{digits}}", "strong" if gpu.ours else "dim")
+        canvas.put(x, y, f"{gpu.label:>{rows.digits}}", "strong" if gpu.ours else "dim")
         if gpu.error is not None:
             canvas.put(start, y, f"✗ {gpu.error}", "red", end=end)
             return
-    if width >= 60:
+    if rows.width >= 60:
         end = _right(canvas, end, y, 4, "temp", _celsius(gpu.temperature_c) if gpu else None)
         end = _right(canvas, end - 2, y, 5, "power", _watt(gpu.power_w) if gpu else None) - 2
-    compute_bar = width >= 44
-    end = _right(canvas, end, y, 5, "", units.percent(gpu.utilization) if gpu else None)
-    room = end - start - 10
-    if compute_bar:
-        bar = room // 2 - 1
+    head = "" if rows.width >= 44 else "use"
+    end = _right(canvas, end, y, 5, head, units.percent(gpu.utilization) if gpu else None)
+    if rows.width >= 44:
+        bar = (end - start - 10) // 2 - 1
         if gpu is None:
             canvas.put(end - bar, y, "compute", "label", end=end)
         else:
-            draw_bar(
-                canvas, end - bar, y, bar, steady(("compute", gpu.label), gpu.utilization), "sky"
-            )
+            busy = rows.steady(("compute", gpu.label), gpu.utilization)
+            draw_bar(canvas, end - bar, y, bar, busy, "sky")
         end -= bar + 2
-    bar = end - start - 10
     if gpu is None:
         canvas.put(start, y, "memory", "label", end=end)
         return
+    _memory(canvas, start, end, y, rows, gpu)
+
+
+def _memory(canvas: Canvas, start: int, end: int, y: int, rows: _Rows, gpu: GpuRow) -> None:
+    """Draw what is used, as far as there is room for it as a bar with the limit of the run."""
     fraction = gpu.used / gpu.total if gpu.used is not None and gpu.total else None
     look = _LEVELS.get(gpu.level or "", "orange" if level_look(fraction) != "green" else "green")
     number, _, unit = units.gib(gpu.used).partition(" ")
+    bar = end - start - 10
     if bar >= 3:
-        draw_bar(canvas, start, y, bar, steady(("memory", gpu.label), fraction), look)
+        shown = rows.steady(("memory", gpu.label), fraction)
+        draw_bar(canvas, start, y, bar, shown, look)
+        if gpu.ours and gpu.total:
+            _ahead(canvas, start, y, bar, round((shown or 0.0) * bar), gpu, rows)
         end = canvas.right(end, y, unit, "dim") - 1
-    elif width < digits + _EXACT and unit == "GiB":
+    elif rows.width < rows.digits + _EXACT and unit == "GiB":
         number = f"{float(number):.0f}"
     canvas.right(end, y, number, look if gpu.level else "text")
+
+
+def _ahead(
+    canvas: Canvas, x: int, y: int, width: int, filled: int, gpu: GpuRow, rows: _Rows
+) -> None:
+    """Draw where the run's memory counts as full, and how far the next batch size will reach."""
+    total = gpu.total or 1
+    if rows.to_come is not None:
+        reach = min(width, round(rows.to_come / total * width))
+        if reach > filled:
+            canvas.put(x + filled, y, "▒" * (reach - filled), rows.look)
+        else:
+            canvas.put(x + max(0, reach - 1), y, "╋", rows.look)
+    if gpu.limit is not None and gpu.limit < total:
+        canvas.put(x + min(width - 1, round(gpu.limit / total * width)), y, "┃", "red")
 
 
 def _right(canvas: Canvas, end: int, y: int, width: int, head: str, value: str | None) -> int:

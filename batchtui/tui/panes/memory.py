@@ -28,6 +28,8 @@ class MemoryPane(Pane):
         return view.memory.level
 
     def note(self, view: View) -> tuple[str, str]:
+        if view.memory.gpus:
+            return self._note_of_many(view)
         return view.memory.note or view.memory.sensors, "label"
 
     def picture(self, view: View) -> Picture | None:
@@ -36,7 +38,12 @@ class MemoryPane(Pane):
     def draw(self, canvas: Canvas, view: View) -> None:
         memory = view.memory
         if memory.gpus:
-            draw_gpus(canvas, memory.gpus, self._steady)
+            y = draw_gpus(canvas, memory.gpus, self._steady, self._to_come(), self._next_look())
+            if canvas.height - y >= 4 and memory.history.full:
+                own = next((gpu.label for gpu in memory.gpus if gpu.ours), "")
+                canvas.put(0, y, f"memory of GPU {own}", "label")
+                box = Box(0, y + 1, canvas.width, canvas.height - y - 1)
+                draw_history(canvas, box, memory.history, units.short_gib)
             return
         self._headline(canvas, view)
         if memory.used is None and not memory.parts:
@@ -67,8 +74,18 @@ class MemoryPane(Pane):
             x = canvas.put(x, 0, f" {units.percent(share):>4}", "label")
         if choices:
             text = next((words for words in choices if x + 1 + len(words) <= end), choices[-1])
-            unfit = self.outlook is not None and self.outlook.unfit
-            canvas.put(x + 1, 0, text, "bad" if unfit else "next", end=end)
+            canvas.put(x + 1, 0, text, self._next_look(), end=end)
+
+    def _next_look(self) -> str:
+        return "bad" if self.outlook is not None and self.outlook.unfit else "next"
+
+    def _note_of_many(self, view: View) -> tuple[str, str]:
+        """Say what the next batch size needs on each GPU of the run, or where its limit is."""
+        if choices := self._next(view):
+            fitting = (words for words in choices if len(words) <= self.size.width - 6)
+            return next(fitting, ""), self._next_look()
+        limits = {gpu.limit for gpu in view.memory.gpus if gpu.ours and gpu.limit}
+        return (f"limit {units.gib(limits.pop())}" if len(limits) == 1 else ""), "label"
 
     def _next(self, view: View) -> list[str]:
         """Say what will be in use at the next batch size: in many words, or in fewer."""

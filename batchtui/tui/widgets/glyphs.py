@@ -17,7 +17,7 @@ is_narrow_match = re.compile(
 
 _ASCII = str.maketrans(
     {
-        **dict.fromkeys("╭╮╰╯┌┐└┘├┤┬┴┼", "+"),
+        **dict.fromkeys("╭╮╰╯┌┐└┘├┤┬┴┼╋", "+"),
         **dict.fromkeys("─╌┄", "-"),
         **dict.fromkeys("━╸╺", "="),
         **dict.fromkeys("│┃┊▏▎▕▐", "|"),
