@@ -1,4 +1,4 @@
-"""What the screen remembers from one time to the next: theme, hidden panes, axes of charts."""
+"""What the screen remembers from one time to the next: theme, hidden panes, charts."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ class Preferences:
         self.theme: str | None = None
         self.hidden: frozenset[str] = frozenset()
         self.axes: dict[str, str] = {}
+        self.loss_scale: str | None = None
         self._path = path
         with contextlib.suppress(OSError, ValueError):
             self._take(json.loads(path.read_text(encoding="utf-8")) if path is not None else {})
@@ -26,9 +27,13 @@ class Preferences:
     def _take(self, kept: object) -> None:
         if not isinstance(kept, dict):
             return
-        theme, hidden, axes = (kept.get(key) for key in ("theme", "hidden", "axes"))
+        theme, hidden, axes, scale = (
+            kept.get(key) for key in ("theme", "hidden", "axes", "loss_scale")
+        )
         if isinstance(theme, str):
             self.theme = theme
+        if isinstance(scale, str):
+            self.loss_scale = scale
         if isinstance(hidden, list):
             self.hidden = frozenset(name for name in hidden if isinstance(name, str))
         if isinstance(axes, dict):
@@ -38,7 +43,10 @@ class Preferences:
         """Write the file, beside the old one and then in its place."""
         if self._path is None:
             return
-        kept = {"theme": self.theme, "hidden": sorted(self.hidden), "axes": self.axes}
+        kept = {
+            "theme": self.theme, "hidden": sorted(self.hidden), "axes": self.axes,
+            "loss_scale": self.loss_scale,
+        }  # fmt: skip
         beside = self._path.with_suffix(f".{os.getpid()}")
         with contextlib.suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)

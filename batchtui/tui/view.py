@@ -116,6 +116,7 @@ class GpuRow(NamedTuple):
     label: str
     used: int | None = None
     total: int | None = None
+    limit: int | None = None
     level: str | None = None
     utilization: float | None = None
     temperature_c: float | None = None
@@ -169,8 +170,8 @@ class LossView(NamedTuple):
     course: Course = Course()  # of the whole run
     total_steps: float | None = None
     total_samples: float | None = None
-    log: bool = False
-    floor: float | None = None  # draw no lower than this; `lowest` is what there is below
+    wide: bool = False  # only a logarithmic scale shows all of it
+    floor: float | None = None  # draw no lower on such a scale; `lowest` is what there is below
     lowest: float | None = None
     latest: float | None = None
     latest_variance: float | None = None

@@ -49,6 +49,21 @@ async def test_h_hides_a_pane_its_digit_brings_it_back_and_it_is_remembered(tmp_
     assert Preferences(path).hidden == frozenset()
 
 
+async def test_l_takes_the_next_scale_of_the_loss_and_it_is_remembered(tmp_path: Path) -> None:
+    path = tmp_path / "screen.json"
+    async with running(facts(1800), preferences=Preferences(path)) as (app, pilot):
+        assert "variance ·" not in "\n".join(lines(app))
+        await pilot.press("l")
+        assert has(app, "Loss and variance · log", "scale of the loss: log")
+    async with running(facts(1800), preferences=Preferences(path)) as (app, pilot):
+        assert has(app, "Loss and variance · log")
+        await pilot.press("l")
+        assert has(app, "Loss and variance · linear")
+        await pilot.press("l")
+        assert "variance ·" not in "\n".join(lines(app))
+    assert Preferences(path).loss_scale == "auto"
+
+
 async def test_the_last_pane_stays() -> None:
     async with running(facts(20)) as (app, pilot):
         await pilot.press("1", "h", "2", "h", "3", "h", "4", "h", "5", "h", "6", "h", "h")
@@ -227,7 +242,7 @@ async def test_help_tells_every_key() -> None:
         shown = "\n".join(lines(app))
     keys = {"question_mark": "Help", "plus": "+", "minus": "−", "colon": ":", "slash": "/",
             "left": "←", "ctrl+p": "ctrl+p"}  # fmt: skip
-    for key in (*"bdehHqtxyz", "space", "enter", "tab", "ctrl+l", *keys):
+    for key in (*"bdehHlqtxyz", "space", "enter", "tab", "ctrl+l", *keys):
         assert re.search(rf"(?<!\w){re.escape(keys.get(key, key))}(?!\w)", shown), key
 
 
@@ -237,7 +252,7 @@ async def test_the_palette_finds_every_command() -> None:
         found = {command.title: command for command in app.get_system_commands(app.screen)}
         for name in ("Detach", "Leave", "Next batch size", "Larger batch size", "Filter the log",
                      "Zoom", "Hide", "Show all panes", "Copy", "Export", "Theme", "Pause", "Help",
-                     "Pane log", "Axis", "Draw anew"):  # fmt: skip
+                     "Pane log", "Axis", "Draw anew", "Scale of the loss"):  # fmt: skip
             assert name in found
         for name in ("Larger batch size", "Smaller batch size", "Hide", "Pane loss", "Theme"):
             found[name].callback()

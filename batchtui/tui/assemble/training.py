@@ -107,14 +107,13 @@ def loss_view(facts: Facts, alive: bool) -> LossView:
     ratio = noise.ratio(trend_free, variance, batches[-1].size if batches else None)
     stale = _stale(facts, alive)
     last = [b.loss for b in batches[-16:] if b.loss is not None and math.isfinite(b.loss)]
-    log = _wide(loss, spread)
-    floor, lowest = _floor(loss, spread) if log else (None, None)
+    floor, lowest = _floor(loss, spread)
     last_evaluation = facts.evaluations[-1] if facts.evaluations else None
     return LossView(
         course=facts.whole,
         total_steps=_last_step(facts, total),
         total_samples=total,
-        log=log,
+        wide=_wide(loss, spread),
         floor=floor,
         lowest=lowest,
         latest=sum(last) / len(last) if last else None,
@@ -187,7 +186,7 @@ def _floor(*curves: Points) -> tuple[float | None, float | None]:
         if means:
             floors.append(min(means[len(means) // 20], end or means[-1]) / 3)
             lowest += [value for value in curve.low if value is not None and value > 0]
-    if not floors or min(lowest) >= min(floors):
+    if not floors or min(lowest, default=math.inf) >= min(floors):
         return None, None
     return min(floors), min(lowest)
 

@@ -10,26 +10,45 @@ from batchtui.tui.widgets.chart import LEAST_LABELLED, Box, Chart, Curve, draw_c
 from batchtui.tui.widgets.chart_pane import ChartPane
 from batchtui.tui.widgets.scale import Scale, tick_text
 
+SCALES = ("auto", "log", "linear")
+
 
 class LossPane(ChartPane):
     """A chart of loss and s² over all steps, and what the numbers beside it mean."""
 
     title = "Loss and variance"
     digit = "⁴"
+    hint = f"{ChartPane.hint} · l scale"
+    scale = SCALES[0]
 
     def on_mount(self) -> None:
         super().on_mount()
         self._scale = Scale(zero=True)
 
+    def take_scale(self, scale: str | None) -> None:
+        """Draw linear or log from now on; else as suits the data."""
+        self.scale = scale if scale in SCALES else SCALES[0]
+
+    def next_scale(self) -> str:
+        """Return the scale that follows: first the one that differs from what is shown."""
+        other = "linear" if self.view is not None and self.view.loss.wide else "log"
+        turn = (SCALES[0], other, "linear" if other == "log" else "log")
+        return turn[(turn.index(self.scale) + 1) % len(turn)]
+
     def heading(self, view: View) -> str:
-        return self.title + (" · log" if view.loss.log else "")
+        scale = "log" if self._log(view) else "linear" if self.scale != SCALES[0] else ""
+        return f"{self.title} · {scale}" if scale else self.title
+
+    def _log(self, view: View) -> bool:
+        return view.loss.wide if self.scale == SCALES[0] else self.scale == "log"
 
     def level(self, view: View) -> str | None:
         return "critical" if view.loss.alarm else None
 
     def note(self, view: View) -> tuple[str, str]:
         loss = view.loss
-        notes = [] if loss.lowest is None else [f"▼ down to {tick_text(loss.lowest)}"]
+        cut = loss.lowest is not None and self._log(view)
+        notes = [f"▼ down to {tick_text(loss.lowest or 0.0)}"] if cut else []
         if loss.best_accuracy is not None:
             notes.append(f"best {loss.best_accuracy:.1%} in epoch {loss.best_epoch}")
         both = " · ".join(notes)
@@ -46,7 +65,7 @@ class LossPane(ChartPane):
     def picture(self, view: View) -> Picture | None:
         course, title = self.course(view), "loss and its variance within a batch"
         curves = {"loss": course.loss, "variance": course.variance}
-        return self.pictured(view, title, view.loss.log, **curves)
+        return self.pictured(view, title, self._log(view), **curves)
 
     def draw(self, canvas: Canvas, view: View) -> None:
         loss = view.loss
@@ -87,8 +106,8 @@ class LossPane(ChartPane):
                 ),
                 window=self.window(view, course, points),
                 tick=tick_text,
-                floor=loss.floor,
-                log=loss.log,
+                floor=loss.floor if self._log(view) else None,
+                log=self._log(view),
                 label_width=self.label_width,
                 marks=self.marks(view, course),
                 cursor=self.cursor(view, course),

@@ -9,6 +9,7 @@ from textual.binding import Binding, BindingType
 from batchtui.text import clean
 from batchtui.tui.panes.footer import FooterPane
 from batchtui.tui.panes.header import HeaderPane
+from batchtui.tui.panes.loss import LossPane
 from batchtui.tui.preferences import Preferences
 from batchtui.tui.screens.choosing import ChoosingScreen
 from batchtui.tui.screens.layout import hide, zoom
@@ -27,6 +28,7 @@ class ArrangingScreen(ChoosingScreen):
         Binding("z", "zoom", "Zoom the focused pane"),
         Binding("h", "hide", "Hide the focused pane"),
         Binding("H", "show_all", "Show all panes"),
+        Binding("l", "scale", "Loss: as suits it, log, linear"),
         Binding("t", "theme", "Next theme"),
         Binding("y", "copy", "Copy the focused pane"),
         Binding("e", "export", "Export the focused chart"),
@@ -112,6 +114,15 @@ class ArrangingScreen(ChoosingScreen):
         for pane in self.query(Pane):
             pane.draw_all()
         self.notify_briefly(f"theme: {palette.theme}")
+
+    def action_scale(self) -> None:
+        """Draw the loss on the next scale, the one first that it does not have now."""
+        pane = self.query_one(LossPane)
+        pane.take_scale(pane.next_scale())
+        pane.redraw()
+        self.preferences.loss_scale = pane.scale
+        self.preferences.keep()
+        self.notify_briefly(f"scale of the loss: {pane.scale}")
 
     def on_chart_pane_axis_taken(self, message: ChartPane.AxisTaken) -> None:
         """Remember the axis of a chart."""

@@ -32,6 +32,7 @@ def main_commands(screen: MainScreen) -> Iterator[SystemCommand]:
         ("Show all panes", "Bring back what was hidden", screen.action_show_all),
         ("Copy", "Copy what the focused pane says", screen.action_copy),
         ("Export", "Write the focused chart as SVG and CSV", screen.action_export),
+        ("Scale of the loss", "As suits it, logarithmic, linear", screen.action_scale),
         ("Theme", "Take the next one: dark, blue-orange, light", screen.action_theme),
         ("Pause", "Hold the view still, or go on", screen.action_pause),
         ("Help", "What the focused pane shows, and what the keys do", screen.action_help),

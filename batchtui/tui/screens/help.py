@@ -86,6 +86,7 @@ _KEYS = (
     ("tab  1…6", "focus a pane: CPU, memory, step time, loss, log, advisor"),
     ("z", "zoom the focused pane, and back; a chart can then be searched"),
     ("x", "a chart over steps, samples, seconds or the clock"),
+    ("l", "the loss on a logarithmic or linear scale, or as suits it"),
     ("h  H", "hide the focused pane; show all"),
     ("/", "filter the log; ↑ ↓ PgUp PgDn Home End scroll it"),
     ("y", "copy what the focused pane says"),

@@ -94,6 +94,8 @@ class MainScreen(ArrangingScreen):
         pane.set_reactive(Pane.view, self._newest)
         if isinstance(pane, ChartPane):
             pane.take_axis(self.preferences.axes.get(id))
+        if isinstance(pane, LossPane):
+            pane.take_scale(self.preferences.loss_scale)
         return pane
 
     # What is shown ------------------------------------------------------------------------

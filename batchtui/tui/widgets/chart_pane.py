@@ -37,6 +37,7 @@ class ChartPane(Pane):
     ]
     axis = "step"
     label_width = 11
+    hint = "← → cursor · + − zoom · PgUp PgDn pan · x axis"
     _box = Box(0, 0, 0, 0)  # of the chart, in cells of the inside
 
     class Looked(Message):
@@ -124,7 +125,7 @@ class ChartPane(Pane):
         """Say above the chart what the cursor reads, or how to get one."""
         index = self.index_at_cursor(course)
         if index is None:
-            canvas.put(0, 0, "← → cursor · + − zoom · PgUp PgDn pan · x axis", "dim")
+            canvas.put(0, 0, self.hint, "dim")
             return
         step, time, samples = _steps(course)[index], course.time[index], course.samples[index]
         x = canvas.put(0, 0, words(step, "step"), "strong")
