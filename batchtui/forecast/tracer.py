@@ -149,4 +149,5 @@ def _load_package() -> None:
 
 if __name__ == "__main__":
     _load_package()
-    sys.exit(main(sys.argv[1]))
+    # The answer is on file; to take the interpreter apart would take a second more.
+    os._exit(main(sys.argv[1]))

@@ -45,16 +45,19 @@ def main(run_directory: str) -> int:
     stop = StopRequest(leave)
     stop.install()
     stop.watch_parent()
+    patience = EXIT_SECONDS
     try:
         spec, config = read_launch(directory)
+        if spec.trial_steps:
+            patience = 0.0  # nothing is kept of it, and taking an interpreter apart takes a second
         enter(spec)
         journal.phase("importing torch")
         work = _import_work()
         status = work(Launched(directory, spec, config, ranks, journal, stop, progress))
     except BaseException as error:
-        return _fail(error, directory, ranks, journal, progress)
+        return _fail(error, directory, ranks, journal, progress, patience)
     _end(journal, progress, status, stop.reason)
-    _exit_within(EXIT_SECONDS, 0)
+    _exit_within(patience, 0)
     return 0
 
 
@@ -73,7 +76,12 @@ def _import_work():  # type: ignore[no-untyped-def]
 
 
 def _fail(
-    error: BaseException, directory: Path, ranks: Ranks, journal: Journal, progress: Progress
+    error: BaseException,
+    directory: Path,
+    ranks: Ranks,
+    journal: Journal,
+    progress: Progress,
+    patience: float,
 ) -> int:
     account = describe(error, ranks.rank, progress.step, journal.current_phase)
     expected = isinstance(error, BatchtuiError)
@@ -85,7 +93,7 @@ def _fail(
     write_error(directory / "error.json", account)
     _end(journal, progress, "failed", line)
     code = error.exit_code if isinstance(error, BatchtuiError) else 1
-    _exit_within(EXIT_SECONDS, code)
+    _exit_within(patience, code)
     return code
 
 
@@ -110,5 +118,10 @@ def _exit_within(seconds: float, code: int) -> None:
     def end() -> None:
         time.sleep(seconds)
         os._exit(code)
+
+    if not seconds:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        end()
 
     threading.Thread(target=end, name="exit", daemon=True).start()
