@@ -7,11 +7,13 @@ holds, once in the URL and from then on in a cookie.
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import secrets
 import shlex
 import socket
 import sys
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +25,11 @@ if TYPE_CHECKING:
     from aiohttp.typedefs import Handler
 
 _HOST = "127.0.0.1"
+_GRACE_S = 5.0  # for the screens of the pages that are open at the end
+# The page leaves its terminal without the keyboard until somebody clicks on it.
+_FOCUS = """<script>
+addEventListener("load", () => document.querySelector(".xterm-helper-textarea")?.focus());
+</script>"""
 
 
 def serve(reference: str, root: Path, *, port: int) -> int:
@@ -64,9 +71,22 @@ async def make_app(command: str, token: str, *, title: str) -> web.Application:
     server = Server(command, host=_HOST, title=title)
     # Of all ports of a host a browser keeps the cookies in one jar.
     cookie = f"batchtui-{secrets.token_hex(4)}"
+    pages: set[asyncio.Task[object]] = set()  # one for each that is open
 
     def right(given: str | None) -> bool:
         return given is not None and hmac.compare_digest(given.encode(), token.encode())
+
+    async def serving(answer: Awaitable[web.StreamResponse]) -> web.StreamResponse:
+        task = asyncio.ensure_future(answer)
+        pages.add(task)
+        task.add_done_callback(pages.discard)
+        return await task
+
+    async def end_pages(_: web.Application) -> None:
+        for task in pages:
+            task.cancel()
+        if pages:
+            await asyncio.wait(pages, timeout=_GRACE_S)
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -82,7 +102,9 @@ async def make_app(command: str, token: str, *, title: str) -> web.Application:
             return web.Response(status=403, text=text)
         # Behind a port forward the browser knows this server by another name.
         server.public_url = f"http://{request.host}"
-        response = await handler(request)
+        response = await serving(handler(request))
+        if isinstance(response, web.Response) and response.content_type == "text/html":
+            response.text = (response.text or "").replace("</body>", f"{_FOCUS}</body>")
         if not response.prepared:
             # Nothing is fetched from elsewhere, and nothing told there.
             response.headers["Content-Security-Policy"] = (
@@ -94,4 +116,5 @@ async def make_app(command: str, token: str, *, title: str) -> web.Application:
     app = await server._make_app()
     app.on_startup.clear()  # it would print an address without the token
     app.middlewares.append(guard)
+    app.on_shutdown.append(end_pages)
     return app

@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import aiohttp
 import pytest
@@ -24,9 +25,16 @@ from tests.tui.test_source import fill
 PATIENCE_S = 40
 
 
+class Served(NamedTuple):
+    """The command that serves, and the address that it printed."""
+
+    process: subprocess.Popen[str]
+    address: str
+
+
 @pytest.fixture
-def address(tmp_path: Path) -> Iterator[str]:
-    """Serve an ended run; yield what the command prints as its address."""
+def served(tmp_path: Path) -> Iterator[Served]:
+    """Serve an ended run."""
     run = create_run(tmp_path, "digits")
     run.write_launch(LaunchSpec(
         run=run.name, config=to_dict(Config(name="digits")), cwd=str(tmp_path),
@@ -36,18 +44,24 @@ def address(tmp_path: Path) -> Iterator[str]:
     words = ["serve", "last", "--port", "0", "--runs", str(tmp_path)]
     process = subprocess.Popen(
         [sys.executable, "-m", "batchtui", *words],
-        stdout=subprocess.PIPE, text=True, env={**os.environ, "XDG_STATE_HOME": str(tmp_path)},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "XDG_STATE_HOME": str(tmp_path)},
     )  # fmt: skip
     try:
         assert process.stdout is not None
         match = re.search(r"http://127\.0\.0\.1:\d+/\?token=\S+", process.stdout.readline())
         assert match is not None
-        yield match[0]
+        yield Served(process, match[0])
         process.send_signal(signal.SIGINT)
         process.wait(PATIENCE_S)
     finally:
         process.kill()
         process.wait()
+
+
+@pytest.fixture
+def address(served: Served) -> str:
+    return served.address
 
 
 @asynccontextmanager
@@ -63,6 +77,7 @@ async def test_a_page_shows_the_run_and_its_keys_work(address: str) -> None:
             assert page.status == 200
             assert "token" not in str(page.url)
             text = await page.text()
+            assert '.xterm-helper-textarea")?.focus()' in text  # else keys wait for a click
             assert "script-src" in page.headers["Content-Security-Policy"]
         socket = re.search(r"ws://127\.0\.0\.1:\d+/ws", text)
         assert socket is not None
@@ -85,6 +100,20 @@ async def shows(connection: aiohttp.ClientWebSocketResponse, text: str) -> None:
         assert message.type in (aiohttp.WSMsgType.BINARY, aiohttp.WSMsgType.TEXT), message
         if message.type is aiohttp.WSMsgType.BINARY:
             seen += re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", message.data.decode())
+
+
+async def test_ctrl_c_ends_pages_that_are_open(served: Served) -> None:
+    async with browser() as session:
+        async with session.get(served.address) as page:
+            socket = f"ws://{page.url.host}:{page.url.port}/ws?width=80&height=24"
+        async with session.ws_connect(socket) as connection:
+            await shows(connection, "digits-001")
+            served.process.send_signal(signal.SIGINT)
+            while (await connection.receive(PATIENCE_S)).type is not aiohttp.WSMsgType.CLOSED:
+                pass
+    assert served.process.wait(PATIENCE_S) == 0
+    assert served.process.stderr is not None
+    assert served.process.stderr.read() == ""
 
 
 async def test_without_the_token_nothing_is_told(address: str) -> None:
