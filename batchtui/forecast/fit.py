@@ -2,20 +2,22 @@
 
 A residual of one run is carried over in part only: on convolutional networks it is made by
 workspaces that another batch size need not take. Two runs and more are an affine fit of their
-own, which counts the more the nearer they lie. Runs of another configuration never come here.
+own, which counts the more the nearer they lie. A run that took far more than the trace says is
+believed in its place. Runs of another configuration never come here.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from batchtui.errors import BatchtuiError
 
 FULL = 0.97  # of the capacity: such a run was squeezed, and took less than it would have
 CARRIED = 0.7  # part of one run's residual that holds at other sizes too
 TRUSTED = 0.05  # a residual beyond this part of the forecast is an accident of that size
+GROSS = 0.3  # a residual beyond this part contradicts the trace; the largest that was seen: 0.21
 REACH = math.log(2)  # a factor of this in batch size, and a run's word counts half
 
 Predict = Callable[[int], float]  # batch size → bytes
@@ -42,6 +44,8 @@ class Estimate:
     runs: int
     nearest: float  # |log| of the size ratio to the nearest run; inf without one
     excess: float = 0.0  # bytes of residual that were not carried over, upwards
+    contradicted: Measured | None = None  # by this run, which took far more than the trace says
+    least: float = math.inf  # bytes that it may be as well, where so
 
 
 def usable(runs: Sequence[Measured]) -> list[Measured]:
@@ -80,6 +84,9 @@ def corrected(predict: Predict | None, runs: Sequence[Measured], batch_size: int
     if not runs:
         return Estimate(peak, 0, math.inf)
     nearest = min(_distance(run, batch_size) for run in runs)
+    witness = min(reversed(runs), key=lambda run: _distance(run, batch_size))
+    if _contradicts(witness, predict):
+        return _measured_alone(predict, runs, witness, batch_size)
     residuals = [_measured(run) - predict(run.batch_size) for run in runs]
     weights = [0.5 ** (2 * _distance(run, batch_size) / REACH) for run in runs]
     carried = excess = 0.0
@@ -102,6 +109,29 @@ def corrected(predict: Predict | None, runs: Sequence[Measured], batch_size: int
     share = 0.5 ** (1 + nearest / REACH)
     fitted = base + slope * batch_size
     return Estimate(share * fitted + (1 - share) * replayed, len(runs), nearest)
+
+
+def _contradicts(run: Measured, predict: Predict) -> bool:
+    """Whether a run took far more than the trace says, so that the trace misses something.
+
+    A whole card or process holds more, and that is carried over whole in any case.
+    """
+    return not run.whole and _measured(run) > (1 + GROSS) * predict(run.batch_size)
+
+
+def _measured_alone(
+    predict: Predict, runs: Sequence[Measured], witness: Measured, batch_size: int
+) -> Estimate:
+    """Go by the runs: a line through them or, from one size, the worse of two readings.
+
+    What the trace misses may grow like all the rest, or not at all.
+    """
+    if len({run.batch_size for run in runs}) > 1 or witness.batch_size == batch_size:
+        return replace(_fitted(runs, batch_size), contradicted=witness)
+    measured, there, here = _measured(witness), predict(witness.batch_size), predict(batch_size)
+    readings = measured * here / there, measured + here - there
+    distance = _distance(witness, batch_size)
+    return Estimate(max(readings), len(runs), distance, contradicted=witness, least=min(readings))
 
 
 def _fitted(runs: Sequence[Measured], batch_size: int) -> Estimate:

@@ -13,10 +13,26 @@ from dataclasses import replace
 from batchtui.errors import BatchtuiError
 from batchtui.forecast import fit
 from batchtui.forecast.events import Trace, peak_by_category
-from batchtui.forecast.fit import Measured
+from batchtui.forecast.fit import Estimate, Measured
 from batchtui.forecast.replay import Replay, late, replay, smallest_capacity
-from batchtui.forecast.rows import CPU_PROCESS, CUDA_CONTEXT, Context, Forecast, breakdown
-from batchtui.forecast.verdict import FITS, FITTED, RESIDENT, interval, kind_of, verdict
+from batchtui.forecast.rows import (
+    CPU_PROCESS,
+    CUDA_CONTEXT,
+    Context,
+    Forecast,
+    breakdown,
+    contradiction,
+    how,
+)
+from batchtui.forecast.verdict import (
+    FITS,
+    FITTED,
+    RESIDENT,
+    Interval,
+    interval,
+    kind_of,
+    verdict,
+)
 
 # Reserved memory is jagged in the batch size: it is averaged over sizes this near.
 NEAR, NEAREST = 0.02, 6
@@ -101,15 +117,14 @@ class Forecaster:
         survives = raw + max(estimate.peak - level, 0.0)
         return self._finish(
             batch_size,
-            peak=estimate.peak,
-            low=bounds.low,
-            high=bounds.high,
+            bounds,
             reserved=base.peak_reserved,
             survives=round(survives),
             needed=survives,
             needed_high=survives + bounds.high - estimate.peak,
             held=held,
-            method=self._method(trace, estimate.runs),
+            trace=trace,
+            estimate=estimate,
         )
 
     def largest_safe(self, highest: int = 1 << 20) -> int | None:
@@ -209,63 +224,54 @@ class Forecaster:
         bounds = interval(estimate, scaling=1.0, kind=RESIDENT if trace else FITTED)
         return self._finish(
             batch_size,
-            peak=estimate.peak,
-            low=bounds.low,
-            high=bounds.high,
+            bounds,
             reserved=None,
             survives=None,
             needed=estimate.peak,
             needed_high=bounds.high,
             held=held,
-            method=self._method(trace, estimate.runs),
+            trace=trace,
+            estimate=estimate,
         )
-
-    def _method(self, trace: Trace | None, runs: int) -> str:
-        told = "1 measured run" if runs == 1 else f"{runs} measured runs"
-        if trace is None:
-            return f"fit over {told}"
-        how = f"{trace.method}, replay" if self.accelerator else trace.method
-        return f"{how}, corrected by {told}" if runs else how
 
     def _finish(
         self,
         batch_size: int,
+        bounds: Interval,
         *,
-        peak: float,
-        low: float,
-        high: float,
         reserved: int | None,
         survives: int | None,
         needed: float,
         needed_high: float,
         held: dict[str, int] | None,
-        method: str,
+        trace: Trace | None,
+        estimate: Estimate,
     ) -> Forecast:
         killed = fit.killed_at(self.measured, self.available)
-        says = verdict(
-            needed,
-            needed_high,
-            self.available,
-            killed=killed is not None and batch_size >= killed,
-        )
+        died = killed is not None and batch_size >= killed
+        traced = trace.method if trace is not None else None
+        if traced is not None and self.accelerator:
+            traced += ", replay"
         return Forecast(
             batch_size=batch_size,
             device=self.device,
             capacity_bytes=self.capacity,
-            peak_bytes=round(peak),
-            low_bytes=round(low),
-            high_bytes=round(high),
+            peak_bytes=round(estimate.peak),
+            low_bytes=round(bounds.low),
+            high_bytes=round(bounds.high),
             reserved_bytes=reserved,
             survives_bytes=survives,
-            verdict=says,
-            method=method,
-            assumptions=self._assumptions(killed),
-            breakdown=breakdown(held, round(peak)),
+            verdict=verdict(needed, needed_high, self.available, killed=died),
+            method=how(traced, estimate),
+            assumptions=self._assumptions(killed, estimate.contradicted),
+            breakdown=breakdown(held, round(estimate.peak)),
         )
 
-    def _assumptions(self, killed: int | None) -> list[str]:
+    def _assumptions(self, killed: int | None, contradicted: Measured | None) -> list[str]:
         notes = list(self.trace.assumptions) if self.trace is not None else []
         notes += self.context.notes(self.device, self.capacity)
+        if contradicted is not None:
+            notes.append(contradiction(contradicted))
         if killed is not None:
             notes.append(f"a run at batch size {killed} ran out of memory")
         return notes

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from batchtui import units
+from batchtui.forecast.fit import Estimate, Measured
 from batchtui.forecast.settings import MIB, AllocatorSettings
 
 CUDA_CONTEXT = 410 * MIB  # context and loaded kernels, where nothing was measured
@@ -68,3 +71,21 @@ def breakdown(held: dict[str, int] | None, peak: int) -> dict[str, int | None]:
         return dict.fromkeys((*_PARTS, "other"))
     parts: dict[str, int | None] = {part: held[part] for part in _PARTS}
     return parts | {"other": max(peak - sum(held[part] for part in _PARTS), 0)}
+
+
+def how(traced: str | None, estimate: Estimate) -> str:
+    """Say in a few words how a forecast was obtained; `traced` tells of the trace, if any."""
+    told = "1 measured run" if estimate.runs == 1 else f"{estimate.runs} measured runs"
+    if math.isfinite(estimate.least):
+        return f"{told}, carried over by the trace ({traced})"
+    if traced is None or estimate.contradicted is not None:
+        return f"fit over {told}"
+    return f"{traced}, corrected by {told}" if estimate.runs else traced
+
+
+def contradiction(run: Measured) -> str:
+    """Say which run took far more than the trace has it."""
+    return (
+        f"{run.run or 'a run'} took {units.gib(run.peak)} at batch size {run.batch_size}, far more "
+        "than its trace says: the measurement counts, and the excess may grow with the batch or not"
+    )

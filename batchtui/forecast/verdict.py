@@ -45,11 +45,13 @@ def interval(
         scaling: fraction of the peak that depends on the batch size.
         spread: half the range, in bytes, of the replays at neighbouring batch sizes.
         kind: CONVOLUTIONAL, OTHERS (transformers hold no such surprise), RESIDENT, or FITTED
-            where there is no trace.
+            where there is no trace; always where a run contradicts it.
     """
     peak = estimate.peak
     if estimate.nearest == 0.0:
         return Interval(peak * (1 - REPEATED), peak * (1 + REPEATED))
+    if estimate.contradicted is not None:
+        kind = FITTED
     below, above = kind
     if kind is CONVOLUTIONAL:
         below, above = below * max(scaling, 0.3), above * max(scaling, 0.3)
@@ -60,7 +62,7 @@ def interval(
         # One run says too little of its neighbours: a convolution may choose anew. Two agree.
         narrowed = 1 - 0.5 * 0.5 ** (estimate.nearest / REACH)
         below, above = below * narrowed, above * narrowed
-    low = peak - max(min(below * peak, WIDEST * peak), 0.0)
+    low = min(peak, estimate.least) - max(min(below * peak, WIDEST * peak), 0.0)
     high = peak + min(max(above * peak, spread, estimate.excess), WIDEST * peak)
     return Interval(min(low, peak - min(spread, WIDEST * peak)), high)
 

@@ -80,3 +80,23 @@ def test_nothing_known_is_said_in_one_line() -> None:
         with pytest.raises(BatchtuiError, match="nothing to forecast from") as caught:
             corrected(None, runs, 16)
         assert "\n" not in str(caught.value)
+
+
+def test_a_run_far_above_the_trace_is_believed_in_its_place() -> None:
+    run = Measured(64, round(line(64) * 30))
+    for size in (1, 32, 96, 512):
+        estimate = corrected(line, [run], size)
+        assert estimate.contradicted == run
+        # Between growing with all the rest and not growing at all, the worse.
+        assert estimate.peak >= run.peak or size < 64
+        assert estimate.peak >= line(size) * 30 - 1
+        assert estimate.least <= estimate.peak
+    assert corrected(line, [run], 32).peak > 0.98 * run.peak
+    second = Measured(128, round(line(128) * 30))
+    assert corrected(line, [run, second], 256).peak == pytest.approx(line(256) * 30)
+
+
+def test_the_newest_of_the_nearest_runs_says_whether_the_trace_is_right() -> None:
+    early, late = Measured(64, round(line(64) * 3)), Measured(64, round(line(64)))
+    assert corrected(line, [early, late], 128).contradicted is None
+    assert corrected(line, [late, early], 128).contradicted == early

@@ -202,6 +202,23 @@ def test_runs_correct_the_forecast_and_narrow_its_interval() -> None:
     assert set(fitted.breakdown.values()) == {None}
 
 
+def test_what_was_measured_beats_a_trace_that_it_contradicts() -> None:
+    run = Measured(64, 44 * GIB, capacity=48 * GIB, run="tuesday")
+    rows = forecast(make_trace(), [8, 32, 64, 128], capacity=40 * GIB, measured=[run])
+    assert all(row.high_bytes >= row.peak_bytes > 40 * GIB for row in rows)
+    assert {row.verdict for row in rows} == {WILL_NOT_FIT}
+    assert rows[0].low_bytes < 20 * GIB  # it may have grown with the batch
+    assert rows[3].method == "1 measured run, carried over by the trace (fake cuda, replay)"
+    for row in rows:
+        [note] = [line for line in row.assumptions if "trace says" in line]
+        assert note.startswith("tuesday took 44.0 GiB at batch size 64, far more than")
+    runs = [run, Measured(32, 22 * GIB, capacity=48 * GIB)]
+    [row] = forecast(make_trace(), [16], capacity=40 * GIB, measured=runs)
+    assert row.peak_bytes == 11 * GIB
+    assert row.verdict == FITS
+    assert row.method == "fit over 2 measured runs"
+
+
 def test_the_largest_safe_size_is_safe_and_largest() -> None:
     forecaster = Forecaster(make_trace(), capacity=12 * GIB)
     largest = forecaster.largest_safe()
