@@ -97,6 +97,7 @@ def prospect_of(
         cwd=os.getcwd(),
         config_path=str(config_path.resolve()),
         batch_sizes=sizes,
+        gently=False,
     )
     traces = []
     try:

@@ -1,12 +1,12 @@
 """The tracer's command, run by path in the training's own interpreter:
 
-    python …/batchtui/forecast/tracer.py REQUEST.json
+    python …/batchtui/forecast/tracer.py < REQUEST > ANSWER
 
 The request: {"config": …, "device": "cuda" | "cpu", "batch_sizes": [wanted…], "time_limit": s,
-"cwd": …, "config_path": …, "fingerprint": …, "gently": bool, "output": path}. The answer,
-written to `output` in one piece: {"traces": […], "base_bytes": n, "train_samples": n}, or
-{"error": one line, "usage": whether the configuration itself is wrong}. Mostly there is one trace,
-for all sizes; `base_bytes` is what the process holds before it trains.
+"cwd": …, "config_path": …, "fingerprint": …, "gently": bool}. The answer: {"traces": […],
+"base_bytes": n, "train_samples": n}, or {"error": one line, "usage": whether the configuration
+itself is wrong}. Mostly there is one trace, for all sizes; `base_bytes` is what the process holds
+before it trains. What the user's code prints goes to standard error.
 
 It runs niced unless "gently" is false, sees no GPU, and needs torch and the standard library.
 """
@@ -29,21 +29,26 @@ _LOOK = 0.5  # seconds between two looks at whether somebody still waits
 _NICE = 19
 
 
-def main(request_path: str) -> int:
+_answered = threading.Lock()  # taken by who answers, for good
+
+
+def main() -> int:
     """Answer a request; exit code 0 with traces, 1 with an error."""
     started, asker = time.monotonic(), os.getppid()
-    request = json.loads(Path(request_path).read_text("utf-8"))
-    output = Path(request["output"])
+    output = os.dup(1)
+    os.dup2(2, 1)
+    request = json.load(sys.stdin)
     limit = float(request.get("time_limit") or 120.0)
     if request.get("gently", True):
         _step_back()
-    _give_up_after(limit + _GRACE, asker, Path(request_path), output)
+    _give_up_after(limit + _GRACE, asker, output)
     _stand_in(request)
     try:
         answer = _trace(request, limit, started)
     except Exception as error:
         answer = {"error": _reason(error), "usage": getattr(error, "exit_code", 1) == 2}
-    _write(output, answer)
+    if not _answer(output, answer):
+        time.sleep(_LOOK)  # the time limit is just ending the process
     return 0 if "traces" in answer else 1
 
 
@@ -110,31 +115,32 @@ def _stand_in(request: dict[str, Any]) -> None:
     sys.path[:0] = [folder for folder in folders if folder not in sys.path]
 
 
-def _give_up_after(seconds: float, asker: int, question: Path, output: Path) -> None:
+def _give_up_after(seconds: float, asker: int, output: int) -> None:
     """End the process by then, even inside a constructor that never returns.
 
-    And at once when whoever asked is gone: nobody else would remove the answer's folder.
+    And at once when whoever asked is gone.
     """
     deadline = time.monotonic() + seconds
 
     def end() -> None:
         while time.monotonic() < deadline:
             if os.getppid() != asker:
-                with contextlib.suppress(OSError):
-                    question.unlink()
-                    output.parent.rmdir()
                 os._exit(1)
             time.sleep(_LOOK)
-        _write(output, {"error": f"tracing the model takes longer than {seconds - _GRACE:.0f} s"})
-        os._exit(1)
+        error = f"tracing the model takes longer than {seconds - _GRACE:.0f} s"
+        if _answer(output, {"error": error}):
+            os._exit(1)
 
     threading.Thread(target=end, name="time limit", daemon=True).start()
 
 
-def _write(output: Path, answer: dict[str, Any]) -> None:
-    temporary = output.with_name(f".{output.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(answer, separators=(",", ":")), "utf-8")
-    temporary.replace(output)
+def _answer(output: int, answer: dict[str, Any]) -> bool:
+    """Write the answer; False: another thread does, or did."""
+    if not _answered.acquire(blocking=False):
+        return False
+    with contextlib.suppress(BrokenPipeError), open(output, "w", encoding="utf-8") as stream:
+        json.dump(answer, stream, separators=(",", ":"))
+    return True
 
 
 def _load_package() -> None:
@@ -149,5 +155,5 @@ def _load_package() -> None:
 
 if __name__ == "__main__":
     _load_package()
-    # The answer is on file; to take the interpreter apart would take a second more.
-    os._exit(main(sys.argv[1]))
+    # The answer is written; to take the interpreter apart would take a second more.
+    os._exit(main())

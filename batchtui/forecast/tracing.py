@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import subprocess
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,9 +110,7 @@ def obtain_trace(
     if known is not None:
         return known
     path = _file(fingerprint(request), cache)
-    with tempfile.TemporaryDirectory(prefix="batchtui-trace-") as folder:
-        output = Path(folder) / "answer.json"
-        answer = _run(request, path.stem, time_limit, output)
+    answer = _run(request, path.stem, time_limit)
     if "error" in answer:
         raise TraceFailed(str(answer["error"]), usage=bool(answer.get("usage")))
     traces = [Trace.from_dict(values) for values in answer["traces"]]
@@ -127,23 +124,19 @@ def obtain_trace(
     return traces
 
 
-def _run(request: TraceRequest, name: str, time_limit: float, output: Path) -> dict[str, Any]:
-    question = output.with_name("request.json")
-    question.write_text(
-        json.dumps(
-            {
-                "config": request.config,
-                "device": request.device,
-                "batch_sizes": list(request.batch_sizes),
-                "time_limit": time_limit,
-                "cwd": request.cwd,
-                "config_path": request.config_path,
-                "fingerprint": name,
-                "output": str(output),
-                "gently": request.gently,
-            }
-        ),
-        "utf-8",
+def _run(request: TraceRequest, name: str, time_limit: float) -> dict[str, Any]:
+    """Ask the tracer, through pipes: whoever is killed, no file is left behind."""
+    question = json.dumps(
+        {
+            "config": request.config,
+            "device": request.device,
+            "batch_sizes": list(request.batch_sizes),
+            "time_limit": time_limit,
+            "cwd": request.cwd,
+            "config_path": request.config_path,
+            "fingerprint": name,
+            "gently": request.gently,
+        }
     )
     environment = {
         **os.environ,
@@ -154,10 +147,10 @@ def _run(request: TraceRequest, name: str, time_limit: float, output: Path) -> d
     }
     try:
         done = subprocess.run(
-            [request.python, str(TRACER), str(question)],
-            stdin=subprocess.DEVNULL,
+            [request.python, str(TRACER)],
+            input=question,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             errors="replace",
             env=environment,
             timeout=time_limit + _GRACE,
@@ -168,8 +161,8 @@ def _run(request: TraceRequest, name: str, time_limit: float, output: Path) -> d
     except OSError as error:
         raise TraceFailed(f"{request.python} cannot be started: {error.strerror}") from None
     try:
-        return json.loads(output.read_text("utf-8"))
-    except (OSError, ValueError):
+        return json.loads(done.stdout)
+    except ValueError:
         lines = done.stderr.strip().splitlines() or [f"it ended with code {done.returncode}"]
         raise TraceFailed(f"the tracer died: {lines[-1][:200]}") from None
 

@@ -32,6 +32,9 @@ from batchtui.forecast.events import CATEGORIES, PHASES, peak_by_category
 from batchtui.forecast.tracing import TraceFailed, TraceRequest, fingerprint, obtain_trace
 
 CODE = """
+import os
+import signal
+
 import torch
 
 class Net(torch.nn.Sequential):
@@ -45,11 +48,15 @@ class Words(torch.utils.data.Dataset):
         return torch.zeros(3, 8, 8), index % 4
 
 def data():
+    print("what user code prints is no answer", flush=True)
     return Words(), Words()
 
 def endless():
     while True:
         pass
+
+def killed():
+    os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
@@ -77,6 +84,7 @@ def request(folder: Path, given: Config | None = None, **changes) -> TraceReques
         "device": "cuda",
         "python": sys.executable,
         "cwd": str(folder),
+        "gently": False,  # the test waits for it, on a machine that may be busy
     }
     return TraceRequest(**{**parts, **changes})
 
@@ -135,7 +143,7 @@ def test_a_constructor_that_never_returns_is_given_up(folder, tmp_path, monkeypa
 def test_a_trace_ends_with_whoever_asked_for_it(folder, tmp_path):
     values = to_dict(config())
     values["model"]["target"] = "mine_to_trace.endless"
-    wanted = dataclasses.asdict(request(folder, from_dict(values)))
+    wanted = dataclasses.asdict(request(folder, from_dict(values), gently=True))
     code = (
         "from batchtui.forecast.tracing import *\n"
         f"obtain_trace(TraceRequest(**{wanted!r}), cache=Path({str(tmp_path / 'cache')!r}))"
@@ -151,7 +159,19 @@ def test_a_trace_ends_with_whoever_asked_for_it(folder, tmp_path):
         asker.kill()
         asker.wait()
     assert _soon(lambda: not psutil.pid_exists(tracer.pid) or tracer.status() == "zombie")
-    assert _soon(lambda: not list(scratch.glob("batchtui-trace-*")))
+    assert not [path for path in scratch.rglob("*") if path.is_file()]
+
+
+def test_a_tracer_that_is_killed_is_one_line_and_leaves_nothing(folder, tmp_path, monkeypatch):
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setenv("TMPDIR", str(scratch))
+    values = to_dict(config())
+    values["model"]["target"] = "mine_to_trace.killed"
+    with pytest.raises(TraceFailed, match="the tracer died") as caught:
+        obtain_trace(request(folder, from_dict(values)), cache=tmp_path / "cache")
+    assert "\n" not in str(caught.value)
+    assert not [*scratch.rglob("*"), *(tmp_path / "cache").rglob("*")]
 
 
 def _soon(happened):
