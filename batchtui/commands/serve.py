@@ -8,7 +8,9 @@ holds, once in the URL and from then on in a cookie.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hmac
+import os
 import secrets
 import shlex
 import socket
@@ -63,6 +65,18 @@ def serve(reference: str, root: Path, *, port: int) -> int:
     return 0
 
 
+async def _ended(pages: set[asyncio.Task[object]]) -> None:
+    """Wait until pages have ended, and their screens: asyncio complains of any that outlives it."""
+    if pages:
+        await asyncio.wait(pages)
+    while hasattr(os, "waitid"):
+        try:
+            os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:  # none is left
+            return
+        await asyncio.sleep(0.02)
+
+
 async def make_app(command: str, token: str, *, title: str) -> web.Application:
     """Return a web application that runs a command for each page opened with the token."""
     from aiohttp import web
@@ -85,8 +99,8 @@ async def make_app(command: str, token: str, *, title: str) -> web.Application:
     async def end_pages(_: web.Application) -> None:
         for task in pages:
             task.cancel()
-        if pages:
-            await asyncio.wait(pages, timeout=_GRACE_S)
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(_ended(pages), _GRACE_S)
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
