@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -86,6 +87,13 @@ class RunDirectory:
             return max(files, key=lambda file: (len(file.name), file.name))
         inherited = self.read_launch().resume_from
         return Path(inherited) if inherited and Path(inherited).exists() else None
+
+    def sweep(self) -> None:
+        """Remove what a worker that is gone has left half written."""
+        for folder in (self.path, self.checkpoints):
+            for leftover in folder.glob(".*.tmp"):
+                with contextlib.suppress(OSError):
+                    leftover.unlink()
 
     def read_launch(self) -> LaunchSpec:
         """Read launch.json.

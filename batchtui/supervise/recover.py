@@ -92,6 +92,7 @@ def _clean_up(run: RunDirectory, owned: Owned | None, patience: float) -> bool:
     killed = _end_leftovers(owned, ledger) if owned else False
     complete, progress = _ingest(run, ledger)
     verdict = _verdict(run, owned, progress.end or _end(ledger), killed)
+    run.sweep()
     pids = {identity.pid for identity in (owned.tree if owned else [])}
     swept = shm.sweep(pids, owned.shm_before if owned else shm.torch_files())
     if swept.files:

@@ -102,7 +102,8 @@ class Supervisor:
         self._me = Identity.of(os.getpid()) or Identity(os.getpid(), None, boot_id())
         self._owned = Owned(supervisor=self._me, shm_before=sorted(shm.torch_files()))
         self._lock.write(self._owned)
-        config = self._config
+        config, ranks = self._config, worker.processes(self._config)
+        size, accumulate = config.dataloaders.batch_size, config.training.accumulate
         self._ledger.set_status(Status.STARTING)
         self._ledger.store.set_meta(
             run=self._run.name,
@@ -116,12 +117,10 @@ class Supervisor:
             started=time.time(),
             heartbeat=time.time(),
             # As configured: the worker's own words replace them.
-            batch_size=config.dataloaders.batch_size,
-            accumulate=config.training.accumulate,
-            world_size=worker.processes(config),
-            global_batch_size=config.dataloaders.batch_size
-            * config.training.accumulate
-            * worker.processes(config),
+            batch_size=size,
+            accumulate=accumulate,
+            world_size=ranks,
+            global_batch_size=size * accumulate * ranks,
             epochs=config.training.epochs,
         )
         self._ledger.commit()
@@ -279,6 +278,7 @@ class Supervisor:
             )
         )
         verdict = self._succession.judge(verdict)
+        self._run.sweep()
         swept = shm.sweep(self._family.seen, self._owned.shm_before)
         if swept.files:
             self._ledger.event("info", "shm", str(swept))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import random
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -106,12 +108,16 @@ def _load_checkpoint(file: str | None) -> dict[str, Any] | None:
 
 
 def _seed(config: Config, rank: int) -> None:
-    """Make the model's weights a function of the seed, and dropout one of the rank too."""
+    """Make the model's weights a function of the seed, and dropout and its like of the rank too."""
     training = config.training
     if training.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.manual_seed(mix(training.seed, rank))
+    seed = mix(training.seed, rank)
+    torch.manual_seed(seed)
+    random.seed(seed)
+    if (numpy := sys.modules.get("numpy")) is not None:  # the user's code has it
+        numpy.random.seed(seed & 0xFFFFFFFF)
 
 
 def _build_learner(config: Config, targets: Targets, where: torch.device, team: Alone) -> Learner:
