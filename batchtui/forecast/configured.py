@@ -26,6 +26,7 @@ from batchtui.train.device import MemoryReading
 from batchtui.train.launch import Progress, Ranks
 from batchtui.train.learner import Learner
 from batchtui.train.loop import EpochTally, Trainer
+from batchtui.train.meters import Values
 from batchtui.train.parallel import Alone
 from batchtui.train.sampler import Group
 
@@ -210,7 +211,7 @@ class _PhaseMeter:
             mark_state(self._learner.optimizer, self._recorder)
         self._recorder.phase = self._next[part]
 
-    def finish(self, step: Step, values: Tensor) -> None:
+    def finish(self, step: Step, values: Values) -> None:
         """Do nothing."""
 
     def finished(self) -> list[Step]:

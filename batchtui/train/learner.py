@@ -53,6 +53,11 @@ class Learner:
         if limit is not None:
             return torch.nn.utils.clip_grad_norm_(self.parameters, limit)
         gradients = [p.grad for p in self.parameters if p.grad is not None and not p.grad.is_sparse]
+        if gradients and self.device.type == "cpu":
+            # torch's own function sorts by device and type first, which takes a small model as
+            # long again; elsewhere it starts one kernel for all of them, and not one for each.
+            norms = [torch.linalg.vector_norm(gradient) for gradient in gradients]
+            return torch.linalg.vector_norm(torch.stack(norms))
         return torch.nn.utils.get_total_norm(gradients).to(self.device)
 
     def _move(self, value: Any) -> Any:

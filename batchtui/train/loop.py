@@ -145,7 +145,7 @@ class Trainer:
         )
         self.schedule.advance(progress.samples)
         mean, variance = losses.result()
-        self.meter.finish(step, torch.stack((mean, variance, norm)))
+        self.meter.finish(step, (mean, variance, norm))
         self.report(self.meter.finished())
 
     def report(self, steps: list[Step]) -> None:

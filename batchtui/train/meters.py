@@ -24,7 +24,7 @@ DATA, TRANSFER, FORWARD, BACKWARD, OPTIMIZER = range(5)
 # Steps that the host may be ahead of the device and still get their numbers; CUDA lets it queue
 # about a thousand kernels, which is fewer steps than this.
 AHEAD = 512
-VALUES = 3  # loss, variance, gradient norm
+Values = tuple[Tensor, Tensor, Tensor]  # loss, variance, gradient norm: scalars on the device
 
 
 class Meter(Protocol):
@@ -43,8 +43,8 @@ class Meter(Protocol):
     def mark(self, part: int) -> None:
         """Give the time since the last mark to `part`."""
 
-    def finish(self, step: Step, values: Tensor) -> None:
-        """End the step; `values` are its loss, variance and gradient norm, on the device."""
+    def finish(self, step: Step, values: Values) -> None:
+        """End the step."""
 
     def finished(self) -> list[Step]:
         """Return the records that became complete; never waits."""
@@ -77,9 +77,9 @@ class HostMeter:
         self._parts[part] += now - self._last
         self._last = now
 
-    def finish(self, step: Step, values: Tensor) -> None:
+    def finish(self, step: Step, values: Values) -> None:
         """End the step."""
-        numbers = values.tolist()  # on an accelerator without events, this waits for it
+        numbers = [value.item() for value in values]  # waits for an accelerator without events
         now = self._clock()
         _fill(step, now - self._start, self._parts, numbers)
         self._done.append(step)
@@ -122,7 +122,7 @@ class DeviceMeter:
     """Events in the device's queue, and a ring of pinned memory for its numbers."""
 
     def __init__(self, new_event: Callable[[], Event], ring: Tensor) -> None:
-        """`ring` is a CPU tensor of shape (steps that may be pending, VALUES)."""
+        """`ring` is a CPU tensor of shape (steps that may be pending, 3)."""
         self._new_event = new_event
         self._ring = ring
         self._free = list(range(len(ring)))
@@ -142,11 +142,11 @@ class DeviceMeter:
         """Give the time since the last mark to `part`."""
         self._marks.append((part, self._record()))
 
-    def finish(self, step: Step, values: Tensor) -> None:
+    def finish(self, step: Step, values: Values) -> None:
         """End the step: queue the copy of its numbers, and an event behind it."""
         slot = self._free.pop() if self._free else None
         if slot is not None:
-            self._ring[slot].copy_(values, non_blocking=True)
+            self._ring[slot].copy_(torch.stack(values), non_blocking=True)
         done = self._record()
         self._pending.append(_Pending(step, self._start, self._marks, done, slot))
         self._marks, self._start = [], done
@@ -199,9 +199,9 @@ def make_meter(device: torch.device) -> Meter:
     except (RuntimeError, NotImplementedError, TypeError):
         return HostMeter()
     try:
-        ring = torch.empty(AHEAD, VALUES, pin_memory=True)
+        ring = torch.empty(AHEAD, 3, pin_memory=True)
     except RuntimeError:  # Apple's memory is shared, there is nothing to pin
-        ring = torch.empty(AHEAD, VALUES)
+        ring = torch.empty(AHEAD, 3)
     return DeviceMeter(new_event, ring)
 
 

@@ -13,6 +13,7 @@ from batchtui.train.meters import (
     OPTIMIZER,
     DeviceMeter,
     HostMeter,
+    Values,
     make_meter,
 )
 
@@ -21,7 +22,8 @@ def step(number: int) -> Step:
     return Step(time=0.0, step=number, samples=number, epoch=1, batch=4)
 
 
-VALUES = torch.tensor([0.5, 0.25, 3.0])
+def values(loss: float = 0.5, variance: float = 0.25, norm: float = 3.0) -> Values:
+    return torch.tensor(loss), torch.tensor(variance), torch.tensor(norm)
 
 
 class Device:
@@ -73,7 +75,7 @@ def train(meter: DeviceMeter, device: Device, number: int, micro_batches: int = 
         meter.mark(BACKWARD)
     device.work(2)
     meter.mark(OPTIMIZER)
-    meter.finish(step(number), VALUES * number)
+    meter.finish(step(number), values(0.5 * number, 0.25 * number, 3.0 * number))
 
 
 def test_the_host_clock_counts_parts_and_the_whole() -> None:
@@ -90,7 +92,7 @@ def test_the_host_clock_counts_parts_and_the_whole() -> None:
         meter.mark(DATA)
         spend(2)
         meter.mark(FORWARD)
-        meter.finish(step(number), VALUES)
+        meter.finish(step(number), values())
     first, second = meter.finished()
     assert (first.step_s, first.data_s, first.forward_s, first.backward_s) == (3.5, 1, 2, 0)
     assert (second.step_s, second.data_s) == (3.5, 1)
@@ -104,7 +106,7 @@ def test_a_restart_forgets_what_was_no_step() -> None:
     now[0] = 100.0
     meter.restart()
     now[0] = 101.0
-    meter.finish(step(1), VALUES)
+    meter.finish(step(1), values())
     assert meter.finished()[0].step_s == 1.0
 
 
@@ -177,7 +179,7 @@ def test_waiting_is_the_only_synchronisation() -> None:
 @pytest.mark.parametrize("loss", [float("nan"), float("inf")])
 def test_a_loss_that_is_no_number_is_flagged(loss: float) -> None:
     meter = HostMeter()
-    meter.finish(step(1), torch.tensor([loss, float("nan"), 1.0]))
+    meter.finish(step(1), values(loss, float("nan"), 1.0))
     (record,) = meter.finished()
     assert record.nonfinite
     assert record.loss is None
