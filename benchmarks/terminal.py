@@ -1,8 +1,9 @@
 """What the screen costs a connection and a machine, beside what one would keep open instead.
 
-First frame, processor time, memory and bytes a second at 120x40: batchtui on a live run with eight
-simulated GPUs, a Textual program that does nothing, nvitop and btop. Each runs alone in a pty that
-is read as fast as it writes. `python -m benchmarks.terminal [--seconds 30] [--json]`
+First frame, the time from a key to what it shows, processor time, memory and bytes a second at
+120x40: batchtui on a live run with eight simulated GPUs, a Textual program that does nothing,
+nvitop and btop. Each runs alone in a pty that is read as fast as it writes.
+`python -m benchmarks.terminal [--seconds 30] [--json]`
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ from __future__ import annotations
 import argparse
 import fcntl
 import json
+import math
 import os
 import pty
+import random
 import select
 import shutil
 import signal
@@ -47,6 +50,7 @@ _SETTLE_S = 6.0
 _FIRST_FRAME_ROUNDS = 15
 # The first screen of a configuration has its model traced, once and for all, beside it.
 _TRACING, _TRACE_S = "tracing", 180.0
+_PRESSES = 120
 # A start that writes nothing for this long is over; the screen looks again a second later.
 _PAUSE_S = 0.5
 
@@ -106,6 +110,46 @@ def first_frame(program: Program, extra: dict[str, str]) -> float:
         if program.marker in "\n".join(screen.display):
             return seconds
     raise RuntimeError(f"{program.name} never showed {program.marker!r}")
+
+
+def key_effects(program: Program, extra: dict[str, str]) -> list[float]:
+    """Return the seconds from each of many key presses until the screen shows what it did.
+
+    Half of them hold the view still and let it go, half give a chart the whole screen and take it
+    back, at random moments of a screen that is at work. As for the first frame, what came is drawn
+    afterwards.
+    """
+    chance = random.Random(0)
+    presses: list[tuple[float, str, bool]] = []  # when, the text to look for, whether it comes
+    received: list[tuple[float, bytes]] = []
+    with terminal(program.command, extra) as (descriptor, _):
+
+        def read(seconds: float) -> None:
+            deadline = time.perf_counter() + seconds
+            while (left := deadline - time.perf_counter()) > 0:
+                if select.select([descriptor], [], [], left)[0]:
+                    received.append((time.perf_counter(), os.read(descriptor, 1 << 16)))
+
+        read(_SETTLE_S)
+        os.write(descriptor, b"3")  # the chart of step times gets the keys
+        for key, text in ((b" ", "paused"), (b"z", "Closer, wider")):
+            for index in range(_PRESSES // 2):
+                read(chance.uniform(0.2, 0.5))
+                presses.append((time.perf_counter(), text, index % 2 == 0))
+                os.write(descriptor, key)
+        read(1.0)
+    screen = pyte.Screen(COLUMNS, ROWS)
+    stream = pyte.ByteStream(screen)
+    effects, pending = [], iter(presses)
+    pressed, text, comes = next(pending)
+    for seconds, raw in received:
+        stream.feed(raw)
+        if seconds > pressed and comes == any(text in line for line in screen.display):
+            effects.append(seconds - pressed)
+            pressed, text, comes = next(pending, (math.inf, "", False))
+    if len(effects) < len(presses):
+        raise RuntimeError(f"{program.name} showed {len(effects)} of {len(presses)} key presses")
+    return effects
 
 
 def wait_for_trace(program: Program, extra: dict[str, str]) -> None:
@@ -198,6 +242,7 @@ def measure(run: str, root: Path, extra: dict[str, str], seconds: float) -> dict
     for _ in range(_FIRST_FRAME_ROUNDS):
         frames["bare"].append(first_frame(bare, extra))
         frames["ours"].append(first_frame(ours, extra))
+    effects = sorted(1e3 * effect for effect in key_effects(ours, extra))
     mine = cost(ours, extra, seconds)
     others = {}
     for program in (slow, bare, *peers):
@@ -210,6 +255,11 @@ def measure(run: str, root: Path, extra: dict[str, str], seconds: float) -> dict
     return {
         "first_frame_s": statistics.median(frames["ours"]),
         "bare_textual_s": statistics.median(frames["bare"]),
+        "key_ms": {
+            "p50": effects[len(effects) // 2],
+            "p95": effects[round(0.95 * (len(effects) - 1))],
+            "worst": effects[-1],
+        },
         "cpu_percent": mine.cpu_percent,
         "memory_mib": mine.memory_mib,
         "bytes_per_s": mine.bytes_per_s,
@@ -220,6 +270,9 @@ def measure(run: str, root: Path, extra: dict[str, str], seconds: float) -> dict
 def _print(report: dict[str, object]) -> None:
     frame, bare = report["first_frame_s"], report["bare_textual_s"]
     print(f"first frame  batchtui {frame:.2f} s, bare Textual {bare:.2f} s: × {frame / bare:.2f}")
+    key: dict[str, float] = report["key_ms"]  # type: ignore[assignment]
+    shown = ", ".join(f"{name} {value:.0f} ms" for name, value in key.items())
+    print(f"key to screen  {shown}, of {_PRESSES} presses")
     print(f"{'':22} {'CPU %':>7} {'MiB':>6} {'bytes/s':>9}")
     rows = {"batchtui": report, **report["peers"]}  # type: ignore[dict-item]
     for name, row in rows.items():
