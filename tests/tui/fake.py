@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import random
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from batchtui.tui.facts import Facts
 from batchtui.tui.view import Course, LogLine, LogView, Points, View
 
 GIB = 1 << 30
+_CURVES = ("step_s", "loss", "variance")
 NOW = 1_800_000_000.0
 CONFIG = {"limits": {"memory": 0.95}, "dataloaders": {"batch_size": 64}}
 
@@ -154,6 +156,29 @@ def facts(
         checkpoints=[Checkpoint(time=NOW, step=1500, samples=0, epoch=10, file="step-1500.pt")],
         events=[Event(time=NOW - 60, level="info", kind="checkpoint", message="checkpoint saved")],
         log=log or LogView(lines=log_lines()),
+    )
+
+
+def lengthened(given: Facts, steps: int) -> Facts:
+    """Return facts of a run that looks alike and has made so many more steps."""
+    more, factor = steps - given.summary.steps, steps / given.summary.steps
+
+    def along(course: Course, place: Callable[[float], float]) -> Course:
+        x = tuple(place(step) for step in course.step_s.x)
+        curves = {name: getattr(course, name)._replace(x=x) for name in _CURVES}
+        return course._replace(**curves, samples=tuple(64 * step for step in x))
+
+    summary = dataclasses.replace(
+        given.summary, steps=steps, samples=64 * steps, epoch=1 + steps // 150,
+        started=NOW - steps * 0.139,
+    )  # fmt: skip
+    return dataclasses.replace(
+        given,
+        summary=summary,
+        meta=given.meta | {"total_samples": 80 * steps, "epochs": steps // 120},
+        recent=[dataclasses.replace(step, step=step.step + more) for step in given.recent],
+        near=along(given.near, lambda step: step + more),
+        whole=along(given.whole, lambda step: 1 + round((step - 1) * factor)),
     )
 
 

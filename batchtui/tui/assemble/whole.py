@@ -54,6 +54,8 @@ def describe(facts: Facts, status: Status) -> tuple[str, str | None]:
         if doing and doing.startswith("evaluat"):
             return "evaluating", None
         return "training", None if doing in (None, "training") else doing
+    if status is Status.STOPPING and facts.meta.get("successor"):
+        return "restarting", doing or f"as {clean(str(facts.meta['successor']), 60)}"
     if status in (Status.STARTING, Status.STOPPING):
         return status.value, doing
     if status is Status.LOST:
