@@ -48,6 +48,20 @@ def seconds(value: float | None) -> str:
     return f"{value:.2f} s" if value < 9.995 else f"{value:.1f} s"
 
 
+def unit_of_time(value: float | None) -> tuple[float, str]:
+    """The factor and the name of the unit in which seconds read best: µs, ms or s."""
+    if value is None or value >= 0.9995:
+        return 1.0, "s"
+    return (1e3, "ms") if value >= 0.9995e-3 else (1e6, "µs")
+
+
+def short_number(value: float) -> str:
+    """A number in at most five characters, a whole one without a point: `139`, `13.9`, `1.39`."""
+    if value >= 99.95 or value == round(value):
+        return f"{value:.0f}"
+    return f"{value:.1f}" if value >= 9.995 else f"{value:.2f}"
+
+
 def duration(value: float | None) -> str:
     """Seconds as a stretch of time: `42s`, `5m07s`, `3h12m`, `2d04h`."""
     if value is None or not math.isfinite(value) or value < 0:

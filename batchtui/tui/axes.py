@@ -1,4 +1,4 @@
-"""The axes a chart can have: steps, samples, seconds since the first step, or the clock."""
+"""What a chart can lie over: steps, samples, seconds since the first step, or the clock."""
 
 from __future__ import annotations
 
@@ -10,6 +10,13 @@ from batchtui.tui.assemble.windows import clock, recent_window, round_up, step_w
 from batchtui.tui.view import Course, Points, Window
 
 AXES = ("step", "samples", "seconds", "clock")
+SCALES = ("auto", "log", "linear")  # upright; auto is as suits the data
+
+
+def next_scale(scale: str, log: bool) -> str:
+    """Return the scale after another, where auto is logarithmic or not: first what differs."""
+    turn = ("auto", "linear", "log") if log else ("auto", "log", "linear")
+    return turn[(turn.index(scale) + 1) % len(turn)]
 
 
 def along(points: Points, course: Course, axis: str, origin: float = 0.0) -> Points:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from batchtui import units
-from batchtui.advise.choice import steps_per_epoch
-from batchtui.advise.noise import batch_mean_deviation
-from batchtui.tui.panes.summary import draw_summary
-from batchtui.tui.view import BatchView, View
+from batchtui.tui.panes.advice import advice_lines
+from batchtui.tui.view import View
 from batchtui.tui.widgets import glyphs
 from batchtui.tui.widgets.canvas import Canvas
 from batchtui.tui.widgets.pane import VERDICT_LOOKS, Pane
@@ -47,6 +45,8 @@ class AdvisorPane(Pane):
     def draw(self, canvas: Canvas, view: View) -> None:
         batch, chosen = view.batch, self._chosen(view)
         if chosen is None and view.summary:
+            from batchtui.tui.panes.summary import draw_summary
+
             draw_summary(canvas, view.summary)
             return
         x = canvas.put(0, 0, units.count(batch.size), "strong")
@@ -57,7 +57,7 @@ class AdvisorPane(Pane):
             canvas.put(x + 2, 0, *self._verdict(view))
         else:
             canvas.put(x + 2, 0, "batch size", "label")
-        rows = self._rows(batch, chosen)
+        rows = advice_lines(batch, chosen, self.outlook)
         keys = canvas.height >= 4 and canvas.height - 2 >= len(rows)
         for y, (label, now, then) in enumerate(rows[: canvas.height - 1 - keys], start=1):
             short = canvas.width < 30
@@ -79,47 +79,6 @@ class AdvisorPane(Pane):
     def _next_look(self) -> str:
         return "bad" if self.outlook is not None and self.outlook.unfit else "next"
 
-    def _rows(self, batch: BatchView, chosen: int | None) -> list[tuple[str, str, list[str]]]:
-        """Return (label, measured now, what is forecast, as many of its parts as there is room)."""
-        rows = [self._peak(batch, chosen), self._room(batch, chosen)]
-        if batch.variance is None:
-            reason = (batch.variance_reason or "").removeprefix("not enough data: ")
-            rows.append(("loss noise", f"{units.MISSING} ({reason})", []))
-        else:
-            now, then = (
-                units.number(batch_mean_deviation(batch.variance, size, batch.train_samples), 2)
-                for size in (batch.size, chosen)
-            )
-            rows.append(("loss noise", f"± {now}", _arrow(then, chosen)))
-        now = units.count(batch.samples_per_s)
-        rows.append(("samples/s", now, _arrow(units.MISSING, chosen)))
-        each = batch.global_size
-        if each and batch.size and batch.train_samples:
-            larger = each // batch.size * chosen if chosen is not None else None
-            then = units.count(steps_per_epoch(batch.train_samples, larger))
-            now = units.count(steps_per_epoch(batch.train_samples, each))
-            rows.append(("steps/epoch", now, _arrow(then, chosen)))
-        if self.outlook is not None and self.outlook.largest is not None:
-            rows.append(("largest safe", f"{units.count(self.outlook.largest)}", ["  forecast"]))
-        return rows
-
-    def _peak(self, batch: BatchView, chosen: int | None) -> tuple[str, str, list[str]]:
-        outlook = self.outlook
-        forecast = outlook and (outlook.now if chosen is None else outlook.next)
-        if forecast is None:
-            return "peak memory", units.gib(batch.peak), _arrow(units.MISSING, chosen)
-        interval = f"  {units.gib(forecast.low_bytes)} – {units.gib(forecast.high_bytes)}"
-        peak = units.gib(forecast.peak_bytes)
-        then = f"  forecast {peak}" if chosen is None else f" → {peak}"
-        return "peak memory", units.gib(batch.peak), [then, interval]
-
-    def _room(self, batch: BatchView, chosen: int | None) -> tuple[str, str, list[str]]:
-        outlook = self.outlook
-        forecast = outlook and outlook.next
-        left = outlook.room(forecast, batch.limit) if outlook and forecast else None
-        then = units.MISSING if left is None else units.gib(left) if left > 0 else "none"
-        return "headroom", units.gib(batch.headroom), _arrow(then, chosen)
-
     def _keys(self, canvas: Canvas, y: int, chosen: bool) -> None:
         x = 0
         keys = [("+ − < >", "next size"), ("b", "type it")]
@@ -128,7 +87,3 @@ class AdvisorPane(Pane):
         for key, what in keys:
             x = canvas.put(x, y, key, "key") + 1
             x = canvas.put(x, y, what, "dim") + 3
-
-
-def _arrow(then: str, chosen: int | None) -> list[str]:
-    return [] if chosen is None else [f" → {then}"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from batchtui import units
-from batchtui.tui.panes.cores import draw_cores
 from batchtui.tui.view import CpuView, Picture, View
 from batchtui.tui.widgets.bars import Steady, draw_bar, draw_history, level_look, pictured
 from batchtui.tui.widgets.canvas import Box, Canvas
@@ -54,6 +53,8 @@ class CpuPane(Pane):
                 box = Box(0, y + 1, canvas.width, canvas.height - y - 1)
                 draw_history(canvas, box, cpu.history, tick_text)
         else:
+            from batchtui.tui.panes.cores import draw_cores
+
             draw_cores(canvas, 1, cpu.cores)
 
     def _summary(self, canvas: Canvas, cpu: CpuView) -> None:

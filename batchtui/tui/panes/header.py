@@ -22,8 +22,6 @@ STATES = {
     Status.OUT_OF_MEMORY: ("✗", "bad"),
     Status.LOST: ("?", "warn"),
 }
-
-
 _RIGHT = 20  # cells for per cent and time
 
 
@@ -40,11 +38,7 @@ class HeaderPane(Pane, can_focus=False):
     def watch_paused(self) -> None:
         self.redraw()
 
-    def watch_message(self) -> None:
-        self.redraw()
-
-    def watch_notice(self) -> None:
-        self.redraw()
+    watch_message = watch_notice = watch_paused
 
     def draw(self, canvas: Canvas, view: View) -> None:
         width = canvas.width

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from batchtui import units
-from batchtui.tui.axes import whole_window
-from batchtui.tui.view import Course, LossView, Picture, Points, View, Window
+from batchtui.tui.axes import SCALES, whole_window
+from batchtui.tui.panes.meaning import draw_meaning
+from batchtui.tui.view import Course, Picture, Points, View, Window
 from batchtui.tui.widgets.canvas import Canvas
 from batchtui.tui.widgets.chart import LEAST_LABELLED, Box, Chart, Curve, draw_chart
 from batchtui.tui.widgets.chart_pane import ChartPane
 from batchtui.tui.widgets.scale import Scale, tick_text
-
-SCALES = ("auto", "log", "linear")
 
 
 class LossPane(ChartPane):
@@ -29,15 +28,9 @@ class LossPane(ChartPane):
         """Draw linear or log from now on; else as suits the data."""
         self.scale = scale if scale in SCALES else SCALES[0]
 
-    def next_scale(self) -> str:
-        """Return the scale that follows: first the one that differs from what is shown."""
-        other = "linear" if self.view is not None and self.view.loss.wide else "log"
-        turn = (SCALES[0], other, "linear" if other == "log" else "log")
-        return turn[(turn.index(self.scale) + 1) % len(turn)]
-
     def heading(self, view: View) -> str:
-        scale = "log" if self._log(view) else "linear" if self.scale != SCALES[0] else ""
-        return f"{self.title} · {scale}" if scale else self.title
+        scale = "" if self.scale == SCALES[0] else " · linear"
+        return self.title + (" · log" if self._log(view) else scale)
 
     def _log(self, view: View) -> bool:
         return view.loss.wide if self.scale == SCALES[0] else self.scale == "log"
@@ -80,7 +73,7 @@ class LossPane(ChartPane):
             top = 1
         rows = 0 if canvas.height < 5 else 1 if canvas.height < 8 else 2
         if rows:
-            self._lines(canvas, loss, canvas.height - rows, rows)
+            draw_meaning(canvas, loss, canvas.height - rows, rows)
         box = self.place_chart(canvas, Box(0, top, canvas.width, canvas.height - rows - top))
         self._chart(canvas, box, view, course, points)
         if self.zoomed:
@@ -117,38 +110,9 @@ class LossPane(ChartPane):
 
     def _read(self, course: Course, name: str, points: Points) -> str:
         """Say what the cursor reads of a curve."""
-        index = self.index_at_cursor(course)
-        if index is None or index >= len(points.x):
+        found = self.at_cursor(course, points)
+        if found is None:
             return ""
-        mean, low, high = points.mean[index], points.low[index], points.high[index]
+        mean, low, high = found
         between = f" ({units.number(low)}…{units.number(high)})" if low != high else ""
         return f"{name} {units.number(mean)}{between}"
-
-    def _lines(self, canvas: Canvas, loss: LossView, y: int, rows: int) -> None:
-        """Say what V and R are, and below it the accuracy; on one row, the accuracy first."""
-        if rows > 1:
-            x = canvas.put(0, y, "V ", "label")
-            if loss.trend_free is None:
-                canvas.put_words(x, y, f"{units.MISSING} ({loss.noise_reason})", "dim")
-            else:
-                x = canvas.put(x, y, units.number(loss.trend_free), "text") + 2
-                x = canvas.put(x, y, "R ", "label")
-                self._ratio(canvas, loss, x, y)
-            y += 1
-        if loss.held_out_loss is not None:
-            x = canvas.put(0, y, "held-out loss ", "label")
-            canvas.put(x, y, units.number(loss.held_out_loss), "strong")
-            return
-        x = canvas.put(0, y, "accuracy ", "label")
-        if loss.accuracy is None:
-            canvas.put_words(x, y, f"{units.MISSING} ({loss.evaluation_reason})", "dim")
-        else:
-            canvas.put(x, y, f"{loss.accuracy:.1%}", "strong")
-
-    def _ratio(self, canvas: Canvas, loss: LossView, x: int, y: int) -> None:
-        if loss.ratio is None:
-            canvas.put_words(x, y, f"{units.MISSING} ({loss.noise_reason})", "dim")
-            return
-        x = canvas.put(x, y, f"{loss.ratio:.1f}", "warn" if loss.dynamics else "text") + 2
-        meaning = "▲ dynamics, not sampling noise" if loss.dynamics else "sampling noise"
-        canvas.put(x, y, meaning, "warn" if loss.dynamics else "dim")

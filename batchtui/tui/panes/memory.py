@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from batchtui import units
-from batchtui.tui.panes.gpus import draw_gpus
-from batchtui.tui.view import MemoryView, Picture, View
-from batchtui.tui.widgets.bars import Steady, draw_history, draw_parts, pictured
+from batchtui.tui.view import Picture, View
+from batchtui.tui.widgets.bars import Steady, draw_history, pictured
 from batchtui.tui.widgets.canvas import Box, Canvas
 from batchtui.tui.widgets.legend import draw_facts, draw_legend
 from batchtui.tui.widgets.pane import LEVEL_LOOKS, Pane
@@ -38,6 +37,8 @@ class MemoryPane(Pane):
     def draw(self, canvas: Canvas, view: View) -> None:
         memory = view.memory
         if memory.gpus:
+            from batchtui.tui.panes.gpus import draw_gpus
+
             y = draw_gpus(canvas, memory.gpus, self._steady, self._to_come(), self._next_look())
             if canvas.height - y >= 4 and memory.history.full:
                 own = next((gpu.label for gpu in memory.gpus if gpu.ours), "")
@@ -50,7 +51,9 @@ class MemoryPane(Pane):
             canvas.centre("no reading yet", "dim")
             return
         thick = 2 if canvas.height >= 9 else 1
-        y = 1 + self._stack(canvas, memory, 1, thick, marked=canvas.height >= 4)
+        from batchtui.tui.panes.stack import draw_stack
+
+        y = 1 + draw_stack(canvas, memory, 1, thick, self._to_come(), self._next_look())
         y += draw_legend(canvas, memory.parts, y, canvas.height - y)
         if canvas.height - y >= 3 and memory.facts:
             draw_facts(canvas, memory.facts, y)
@@ -104,38 +107,3 @@ class MemoryPane(Pane):
         if outlook is None or outlook.next is None:
             return None
         return outlook.next.peak_bytes + (outlook.around or 0)
-
-    def _stack(self, canvas: Canvas, memory: MemoryView, y: int, thick: int, marked: bool) -> int:
-        """Draw the bar, and under it the limit; return the rows taken."""
-        total = memory.total or memory.used or 1
-        used = [part for part in memory.parts if part.role != "free"]
-        filled = draw_parts(canvas, 0, y, canvas.width, thick, used, total)
-        for row in range(thick):
-            canvas.put(filled, y + row, "·" * (canvas.width - filled), "faint")
-        self._hatch(canvas, memory, y, thick, total)
-        if not memory.limit or not memory.total or memory.limit >= memory.total:
-            return thick
-        x = min(canvas.width - 1, round(memory.limit / memory.total * canvas.width))
-        for row in range(thick):
-            canvas.put(x, y + row, "┃", "red")
-        if not marked:
-            return thick
-        label = f"limit {units.gib(memory.limit)} "
-        if x - len(label) >= 0:
-            canvas.put(canvas.right(x, y + thick, label, "red") + len(label), y + thick, "▲", "red")
-        return thick + 1
-
-    def _hatch(self, canvas: Canvas, memory: MemoryView, y: int, thick: int, total: int) -> None:
-        """Hatch what the next batch size takes beyond what is used now, or mark where it ends."""
-        to_come = self._to_come()
-        if to_come is None or self.outlook is None:
-            return
-        look = "red" if self.outlook.unfit else "orange"
-        begin = round(min(1.0, (memory.used or 0) / total) * canvas.width)
-        end = round(min(1.0, to_come / total) * canvas.width)
-        for row in range(thick):
-            if end > begin:
-                canvas.put(begin, y + row, "▒" * (end - begin), look)
-            else:
-                at = max(0, end - 1)
-                canvas.put(at, y + row, "▕", f"black/{canvas.look(at, y + row)}")

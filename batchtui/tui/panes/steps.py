@@ -6,7 +6,6 @@ from batchtui import units
 from batchtui.records import Status
 from batchtui.tui.axes import near_window
 from batchtui.tui.panes.parts import draw_step_parts
-from batchtui.tui.panes.startup import draw_startup
 from batchtui.tui.view import Course, Picture, Points, View, Window
 from batchtui.tui.widgets.canvas import Canvas
 from batchtui.tui.widgets.chart import LEAST_LABELLED, Box, Chart, Curve, Reference, draw_chart
@@ -28,7 +27,7 @@ class StepsPane(ChartPane):
 
     def heading(self, view: View) -> str:
         steps = view.steps
-        unit = _unit(steps.p50 if steps.p50 is not None else steps.now)[1]
+        unit = units.unit_of_time(steps.p50 if steps.p50 is not None else steps.now)[1]
         return self.title if steps.reason else f"{self.title} · {unit}"
 
     def note(self, view: View) -> tuple[str, str]:
@@ -54,6 +53,8 @@ class StepsPane(ChartPane):
     def draw(self, canvas: Canvas, view: View) -> None:
         steps = view.steps
         if steps.startup is not None:
+            from batchtui.tui.panes.startup import draw_startup
+
             draw_startup(canvas, steps.startup)
             return
         course = self.course(view)
@@ -70,12 +71,12 @@ class StepsPane(ChartPane):
     def _chart(self, canvas: Canvas, box: Box, view: View, course: Course, points: Points) -> None:
         steps = view.steps
         # One unit for all labels of a chart: that of the median, which seldom changes.
-        scale, unit = _unit(steps.p50 if steps.p50 is not None else steps.now)
+        scale, unit = units.unit_of_time(steps.p50 if steps.p50 is not None else steps.now)
         goes_on = view.status.alive and view.status is not Status.LOST
         word = "now" if goes_on else "last"
-        now = "" if steps.now is None else f"{_short(steps.now * scale)} {word}"
+        now = "" if steps.now is None else f"{units.short_number(steps.now * scale)} {word}"
         references = [
-            Reference(value, f"{name} {_short(value * scale)}", look)
+            Reference(value, f"{name} {units.short_number(value * scale)}", look)
             for value, name, look in ((steps.p95, "p95", "orange"), (steps.p50, "p50", "green"))
             if value is not None
         ]
@@ -106,27 +107,10 @@ class StepsPane(ChartPane):
 
     def _read(self, course: Course, scale: float, unit: str) -> str:
         """Say what the cursor reads."""
-        index = self.index_at_cursor(course)
-        if index is None:
+        found = self.at_cursor(course, course.step_s)
+        if found is None:
             return ""
-        mean, low, high = (
-            values[index] for values in (course.step_s.mean, course.step_s.low, course.step_s.high)
-        )
-        if mean is None or low is None or high is None:
+        if None in found:
             return units.MISSING
-        between = f" ({_short(low * scale)}…{_short(high * scale)})" if low < high else ""
-        return f"{_short(mean * scale)} {unit}{between}"
-
-
-def _unit(value: float | None) -> tuple[float, str]:
-    """Return the factor and the name of the unit in which a step time reads best."""
-    if value is None or value >= 0.9995:
-        return 1.0, "s"
-    return (1e3, "ms") if value >= 0.9995e-3 else (1e6, "µs")
-
-
-def _short(value: float) -> str:
-    """Return a number in at most five characters."""
-    if value >= 99.95 or value == round(value):
-        return f"{value:.0f}"
-    return f"{value:.1f}" if value >= 9.995 else f"{value:.2f}"
+        mean, low, high = (units.short_number((value or 0.0) * scale) for value in found)
+        return f"{mean} {unit}" + (f" ({low}…{high})" if low != high else "")

@@ -7,6 +7,7 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 
 from batchtui.text import clean
+from batchtui.tui.axes import next_scale
 from batchtui.tui.panes.footer import FooterPane
 from batchtui.tui.panes.header import HeaderPane
 from batchtui.tui.panes.loss import LossPane
@@ -118,7 +119,7 @@ class ArrangingScreen(ChoosingScreen):
     def action_scale(self) -> None:
         """Draw the loss on the next scale, the one first that it does not have now."""
         pane = self.query_one(LossPane)
-        pane.take_scale(pane.next_scale())
+        pane.take_scale(next_scale(pane.scale, pane.view is not None and pane.view.loss.wide))
         pane.redraw()
         self.preferences.loss_scale = pane.scale
         self.preferences.keep()

@@ -143,6 +143,15 @@ class ChartPane(Pane):
         after = min(len(steps) - 1, bisect_left(steps, at))
         return max(0, after - (after > 0 and at - steps[after - 1] < steps[after] - at))
 
+    def at_cursor(
+        self, course: Course, points: Points
+    ) -> tuple[float | None, float | None, float | None] | None:
+        """Return mean, lowest and highest value of a curve where the cursor reads it."""
+        index = self.index_at_cursor(course)
+        if index is None or index >= len(points.x):
+            return None
+        return points.mean[index], points.low[index], points.high[index]
+
     def pictured(self, view: View, title: str, log: bool, **curves: Points) -> Picture | None:
         """Return what is shown as a picture for a file."""
         course = self.course(view)
