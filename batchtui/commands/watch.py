@@ -6,6 +6,7 @@ What only a start, a stop or a death needs is imported there: the first frame wa
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -81,6 +82,8 @@ def _show(run: RunDirectory, root: Path, look: Look) -> int:
         theme=look.theme,
         mouse=look.mouse,
     )
+    if code == 128 + signal.SIGHUP:  # the terminal is gone, and with it whoever would read this
+        return code
     summary = RunReader(run).summary()
     if Status(summary.status).alive:
         print(

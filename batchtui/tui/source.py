@@ -7,7 +7,6 @@ import math
 import os
 import time
 from pathlib import Path
-from typing import NamedTuple
 
 from batchtui.errors import StoreError
 from batchtui.records import Event, MachineSample, RunSummary, Status
@@ -32,14 +31,6 @@ _CURVES = ("step_s", "loss", "variance")
 _STILL_S = 30.0
 
 
-class _Still(NamedTuple):
-    """The view of an ended run, and what its files were when it was read."""
-
-    view: View
-    span: tuple[int, int] | None
-    files: tuple[object, ...]
-
-
 class RunSource:
     """Reads one run; `span` are the first and the last step of what is wanted in detail."""
 
@@ -53,7 +44,8 @@ class RunSource:
         self._phase_since: float | None = None
         self.span: tuple[int, int] | None = None
         self._good: Facts | None = None
-        self._still: _Still | None = None
+        self._still: View | None = None  # of an ended run
+        self._still_for: object = None  # what it was made of
 
     @property
     def successor(self) -> object:
@@ -65,11 +57,9 @@ class RunSource:
 
         Of a run that has ended and whose files have not changed it is the same view again.
         """
-        now, span, files = time.time(), self.span, _files(self._run)
-        still = self._still
-        same = still is not None and (still.span, still.files) == (span, files)
-        if still is not None and same and 0 <= now - still.view.taken < _STILL_S:
-            return still.view
+        now, wanted, still = time.time(), (self.span, _files(self._run)), self._still
+        if still is not None and wanted == self._still_for and 0 <= now - still.taken < _STILL_S:
+            return still
         try:
             with self._reader.open():
                 facts = self._facts(now)
@@ -77,7 +67,7 @@ class RunSource:
             facts = self._without_store(now, str(error))
         view = build_view(facts)
         ended = not view.status.alive and view.trouble is None
-        self._still = _Still(view, span, files) if ended else None
+        self._still, self._still_for = view if ended else None, wanted
         return view
 
     def _facts(self, now: float) -> Facts:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from batchtui.runs.series import Boundary
 from batchtui.tui.axes import along, near_window, place, places_of, whole_window
 from batchtui.tui.facts import Facts
+from batchtui.tui.preferences import Preferences
 from batchtui.tui.view import Course, Points
 from batchtui.tui.widgets.chart_pane import ChartPane
 from batchtui.tui.widgets.lens import Lens
@@ -174,3 +175,13 @@ async def test_a_held_view_can_be_looked_at_closely() -> None:
         pane = app.screen.query_one("#loss", ChartPane)
         await settle(pilot, lambda: pane.view is not None and pane.view.close_up is not None)
         assert has(app, "paused")
+
+
+async def test_the_last_pane_zooms_and_back_though_its_size_stays() -> None:
+    preferences = Preferences()
+    preferences.hidden = frozenset({"cpu", "memory", "steps", "log", "advisor"})
+    async with running(facts(200), preferences=preferences) as (app, pilot):
+        await pilot.press("4", "z")
+        assert has(app, "← → cursor")
+        await pilot.press("z")
+        assert "← → cursor" not in "\n".join(lines(app))

@@ -17,6 +17,7 @@ KEYS = (
     ("/", "Filter log", "screen.filter"),
     ("z", "Zoom", "screen.zoom"),
     ("?", "Help", "screen.help"),
+    ("ctrl+p", "Commands", "app.command_palette"),
     ("d", "Detach", "app.detach"),
     ("q", "Quit", "screen.leave"),
 )
@@ -52,7 +53,7 @@ class FooterPane(Pane, can_focus=False):
 
     def draw(self, canvas: Canvas, view: View) -> None:
         keys = list(CHART_KEYS if self.chart else KEYS)
-        for rare in ("b", "space", "d", "PgUp PgDn", "e", "/"):
+        for rare in ("ctrl+p", "b", "space", "d", "PgUp PgDn", "e", "/"):
             if sum(len(key) + len(what) + 3 for key, what, _ in keys) <= canvas.width:
                 break
             keys = [key for key in keys if key[0] != rare]

@@ -21,7 +21,6 @@ _MARKS = {"info": (" ", "text"), "warning": ("▲", "orange"), "error": ("✗", 
 _EVENT_MARK = ("●", "sky")
 _ALL = 1_000_000
 _STAMPED = 60  # cells: narrower, the words need the room of the time
-_GAPS = re.compile(r"(?<=\S) {2,}")
 _MOST_COPIED = 500  # lines; terminals take no more than some 75 kB
 
 
@@ -88,7 +87,7 @@ class LogPane(Pane):
         canvas.put(x, y, mark, look)
         text, room = line.text, canvas.width - x - 2
         if glyphs.width(text) > room:
-            text = glyphs.clip_words(_GAPS.sub(" ", text[: 4 * room]), room)
+            text = glyphs.clip_words(re.sub(r"(?<=\S) {2,}", " ", text[: 4 * room]), room)
         canvas.put(x + 2, y, text, look if line.level != "info" else "text")
 
     # Scrolling ----------------------------------------------------------------------------

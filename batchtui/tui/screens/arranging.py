@@ -81,6 +81,9 @@ class ArrangingScreen(ChoosingScreen):
         for before in self.query(".zoomed-pane").results(ChartPane):
             before.forget_zoom()
         zoom(self, pane)
+        if len(self.preferences.hidden) == len(PANES) - 1:  # the size of the last one stays
+            for last in self.query(Pane):
+                last.redraw()
         self.query_one(FooterPane).chart = isinstance(pane, ChartPane)
 
     def action_hide(self) -> None:

@@ -216,8 +216,9 @@ class ChartPane(Pane):
 
     def forget_zoom(self) -> None:
         """Go back to what the chart shows by itself."""
-        self._lens.reset()
-        self._look()
+        if self._lens.span is not None or self._lens.cursor is not None:
+            self._lens.reset()
+            self._look()
 
     def _look(self) -> None:
         self.post_message(self.Looked(self._lens.span))
