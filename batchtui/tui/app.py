@@ -15,7 +15,6 @@ from textual.binding import Binding, BindingType
 from textual.filter import LineFilter
 from textual.message import Message
 from textual.screen import Screen
-from textual.theme import Theme
 
 from batchtui.errors import BatchtuiError
 from batchtui.runs.directory import RunDirectory
@@ -29,8 +28,8 @@ from batchtui.tui.palette import Palette
 from batchtui.tui.preferences import Preferences, at_home
 from batchtui.tui.screens.commands import main_commands
 from batchtui.tui.screens.main import MainScreen
-from batchtui.tui.session import run_screen
-from batchtui.tui.themes import THEMES
+from batchtui.tui.session import from_closed_palette, run_screen
+from batchtui.tui.themes import THEMES, textual_theme
 from batchtui.tui.view import View
 from batchtui.tui.widgets.chart_pane import ChartPane
 from batchtui.tui.widgets.glyphs import terminal_is_ascii
@@ -111,7 +110,7 @@ class BatchtuiApp(App[int]):
         preferences = preferences or Preferences()
         palette = Palette(self.colour, theme or preferences.theme or "dark")
         for name in THEMES:
-            self.register_theme(_theme(name))
+            self.register_theme(textual_theme(name))
         self.theme = palette.theme
         self.stylesheet.set_variables(self.get_css_variables())
         self._styled: str | None = palette.theme
@@ -236,6 +235,8 @@ class BatchtuiApp(App[int]):
             loop.call_soon_threadsafe(self.exit, code)
 
     def _handle_exception(self, error: Exception) -> None:
+        if from_closed_palette(error):
+            return
         self.crash = self.crash or error
         super()._handle_exception(error)
 
@@ -253,20 +254,6 @@ def _collect_garbage() -> None:
     """Turn the collector on, and let it pass over what the start has made."""
     gc.freeze()
     gc.enable()
-
-
-def _theme(name: str) -> Theme:
-    """Return a theme for what Textual itself draws: the command palette."""
-    hues = THEMES[name]
-    return Theme(
-        name=name,
-        primary=hues["sky"],
-        foreground=hues["text"],
-        background=hues["background"],
-        surface=hues["band"],
-        panel=hues["band"],
-        dark=name != "light",
-    )
 
 
 def _one_line(error: Exception) -> str:

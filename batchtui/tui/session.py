@@ -20,6 +20,9 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from textual.css.query import NoMatches
+from textual.worker import WorkerFailed
+
 from batchtui.text import clean
 
 if TYPE_CHECKING:
@@ -57,6 +60,12 @@ def run_screen(app: BatchtuiApp, crash_folder: Path | None = None, mouse: bool =
         file=sys.stderr,
     )
     return 1
+
+
+def from_closed_palette(error: Exception) -> bool:
+    """Whether an error is that of Textual's palette, looking for its list once it is closed."""
+    reason = error.error if isinstance(error, WorkerFailed) else None
+    return isinstance(reason, NoMatches) and "CommandPalette" in str(reason)
 
 
 @contextmanager

@@ -7,6 +7,8 @@ red, green and pink: blues, oranges and sand differ in lightness as well as in h
 
 from __future__ import annotations
 
+from textual.theme import Theme
+
 _DARK = {
     "background": "#0d1117",
     "band": "#121a23",  # behind the header, the footer and dialogs
@@ -60,3 +62,17 @@ _BLUE_ORANGE = {
     "yellow": "#f3e2b3",
 }
 THEMES = {"dark": _DARK, "blue-orange": _BLUE_ORANGE, "light": _LIGHT}
+
+
+def textual_theme(name: str) -> Theme:
+    """Return a theme for what Textual itself draws: the command palette."""
+    hues = THEMES[name]
+    return Theme(
+        name=name,
+        primary=hues["sky"],
+        foreground=hues["text"],
+        background=hues["background"],
+        surface=hues["band"],
+        panel=hues["band"],
+        dark=name != "light",
+    )

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from textual.css.query import NoMatches
 from textual.pilot import Pilot
 
 from batchtui.errors import SuperviseError
@@ -414,6 +415,18 @@ async def test_ctrl_p_opens_the_palette() -> None:
         await settle(pilot, lambda: "Give the focused pane" in "\n".join(lines(app)))
         await pilot.press("down", "enter")
         await settle(pilot, lambda: app.screen.has_class("zoomed"))
+
+
+async def test_a_palette_that_is_closed_too_soon_ends_nothing() -> None:
+    async def look_for_the_list() -> None:
+        raise NoMatches("No nodes match 'CommandList' on CommandPalette()")
+
+    async with running(facts(20)) as (app, pilot):
+        await pilot.press("ctrl+p", "escape")
+        app.run_worker(look_for_the_list())
+        await settle(pilot)
+        await pilot.press("question_mark")
+        assert has(app, "leave: detach or stop")
 
 
 async def test_ctrl_l_and_the_footer_do_no_harm() -> None:
