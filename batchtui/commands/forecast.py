@@ -8,10 +8,10 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from batchtui import units
-from batchtui.commands.look import print_table
-from batchtui.commands.start import Overrides
+from batchtui.commands.columns import print_table
 from batchtui.config.load import load_config
 from batchtui.config.schema import Config, to_dict
 from batchtui.errors import BatchtuiError, UsageError
@@ -24,12 +24,16 @@ from batchtui.forecast.tracing import (
     TraceRequest,
     base_bytes,
     obtain_trace,
+    train_samples,
 )
 from batchtui.forecast.verdict import WILL_NOT_FIT
 from batchtui.sampling.cgroup import tightest
 from batchtui.sampling.gpu import summarize
 from batchtui.sampling.machine import memory_limits
 from batchtui.text import clean
+
+if TYPE_CHECKING:
+    from batchtui.commands.start import Overrides
 
 _PARTS = ("parameters", "gradients", "optimizer", "activations", "inputs", "other")
 
@@ -60,10 +64,10 @@ def forecast(
     """`batchtui forecast`: print a row a batch size; 4 if none of them fits."""
     config = load_config(config_path, overrides)
     sizes = _sizes(batch_sizes, config)
-    if output is not None and output.suffix.lower() not in (".svg", ".png"):
-        raise UsageError(f"--output: {str(output)!r} is neither .svg nor .png")
+    if output is not None:
+        _check_output(output)
     target = find_device(device or config.device, capacity)
-    prospect = prospect_of(
+    prospect, samples = prospect_of(
         config, config_path, root, target, sizes, time_limit=time_limit or TIME_LIMIT
     )
     rows = [prospect.row(size) for size in sizes]
@@ -74,7 +78,7 @@ def forecast(
     if as_json:
         print(json.dumps([row.to_dict() for row in rows], indent=1))
     else:
-        _print(rows, prospect, target)
+        _print(rows, prospect, target, samples and samples // config.launch.processes)
     return 4 if all(row.verdict == WILL_NOT_FIT for row in rows) else 0
 
 
@@ -86,8 +90,11 @@ def prospect_of(
     sizes: Sequence[int],
     *,
     time_limit: float = TIME_LIMIT,
-) -> Prospect:
-    """Trace a configuration, or say why not, and collect what its past runs tell."""
+) -> tuple[Prospect, int | None]:
+    """Trace a configuration, or say why not, and collect what its past runs tell.
+
+    Returns the prospect and the size of the training split, where it is known.
+    """
     values = to_dict(config)
     measured, notes = lessons(values, past_runs(root), target.kind, target.name)
     request = TraceRequest(
@@ -110,7 +117,7 @@ def prospect_of(
                 f"{error}; run it once at a small batch size, and that run will tell"
             ) from None
         notes.insert(0, f"not traced: {error}")
-    return Prospect(
+    prospect = Prospect(
         values,
         traces,
         device=target.kind,
@@ -122,6 +129,7 @@ def prospect_of(
         environment=os.environ,
         device_name=target.name,
     )
+    return prospect, train_samples(request) if traces else None
 
 
 def find_device(wanted: str, capacity: str | None) -> Device:
@@ -134,6 +142,8 @@ def find_device(wanted: str, capacity: str | None) -> Device:
         size = units.parse_size(capacity) if capacity is not None else None
     except ValueError as error:
         raise UsageError(f"--capacity: {error}") from None
+    if size is not None and size <= 0:
+        raise UsageError(f"--capacity: {capacity!r} leaves no memory at all")
     kind, _, number = wanted.partition(":")
     if kind not in ("auto", "cpu", "cuda") or (number and not number.isdigit()):
         raise UsageError(f"--device: {wanted!r} is not auto, cpu, cuda or cuda:N")
@@ -164,6 +174,14 @@ def _cpu(size: int | None) -> Device:
     return Device("cpu", limit.total, limit.used, None, f"{where} ({limit.source})")
 
 
+def _check_output(path: Path) -> None:
+    """Find out before anything is traced that a chart cannot be written."""
+    if path.suffix.lower() not in (".svg", ".png"):
+        raise UsageError(f"--output: {str(path)!r} is neither .svg nor .png")
+    if not path.parent.is_dir():
+        raise UsageError(f"--output: there is no folder {str(path.parent)!r}")
+
+
 def _sizes(text: str | None, config: Config) -> list[int]:
     """Read `16,32,64`; by default from a quarter of the configured size to eight times it."""
     if text is None:
@@ -180,7 +198,7 @@ def _sizes(text: str | None, config: Config) -> list[int]:
     return list(dict.fromkeys(sizes))
 
 
-def _print(rows: Sequence[Forecast], prospect: Prospect, target: Device) -> None:
+def _print(rows: Sequence[Forecast], prospect: Prospect, target: Device, most: int | None) -> None:
     accelerator = target.kind != "cpu"
     print(clean(f"forecast for {target.where}"))
     header = ["batch size", "verdict", "peak", "90 % interval"]
@@ -189,15 +207,16 @@ def _print(rows: Sequence[Forecast], prospect: Prospect, target: Device) -> None
     for row in rows:
         cells = [
             units.count(row.batch_size),
-            row.verdict,
+            row.verdict or units.MISSING,
             units.gib(row.peak_bytes),
             _interval(row),
         ]
         cells += [units.gib(row.survives_bytes)] if accelerator else []
         table.append((*cells, *(units.gib(row.breakdown[part]) for part in _PARTS)))
     print_table(table)
-    largest = prospect.largest_safe() if target.capacity is not None else None
-    print(f"largest safe batch size: {units.count(largest)}")
+    largest = prospect.largest_safe(most) if target.capacity is not None else None
+    whole = ", all there is to train on" if largest is not None and largest == most else ""
+    print(f"largest safe batch size: {units.count(largest)}{whole}")
     peak = "reserved, as nvidia-smi shows it for the process" if accelerator else "resident"
     print(f"peak: {peak}.  how: {clean(rows[0].method)}")
     for note in dict.fromkeys(note for row in rows for note in row.assumptions):

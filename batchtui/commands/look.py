@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from batchtui import units
+from batchtui.commands.columns import print_table
 from batchtui.errors import StoreError
 from batchtui.records import RunSummary, Status
 from batchtui.runs.directory import RunDirectory, find_run, list_runs
@@ -144,17 +145,6 @@ def log_tail(run: RunDirectory, lines: int) -> list[str]:
     return [clean(text, 300) for text in raw.decode("utf-8", "replace").split("\n") if text][
         -lines:
     ]
-
-
-def print_table(rows: list[tuple[str, ...]]) -> None:
-    """Print rows in columns: text to the left, numbers to the right."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        cells = [
-            text.ljust(width) if column < 2 else text.rjust(width)
-            for column, (text, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        print("  ".join(cells).rstrip())
 
 
 def _summary(run: RunDirectory) -> RunSummary:

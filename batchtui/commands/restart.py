@@ -89,7 +89,7 @@ def guard(run: RunDirectory, root: Path, batch_size: int) -> None:
     interval = f"{units.gib(row.low_bytes)} – {units.gib(row.high_bytes)}"
     text = f"batch size {batch_size}: peak {units.gib(row.peak_bytes)} ({interval}), forecast"
     if row.verdict != WILL_NOT_FIT:
-        print(f"batchtui: {text}: {row.verdict}", file=sys.stderr)
+        print(f"batchtui: {text}: {row.verdict or 'of an unknown capacity'}", file=sys.stderr)
         return
     raise WillNotFit(
         f"{text}, of {units.gib(row.capacity_bytes)}: will not fit; the largest safe size is "

@@ -53,10 +53,14 @@ class Trace:
     convolutional: bool = True  # whether it convolves: that takes workspaces no tensor shows
     _last: tuple[int, list[Event]] | None = field(default=None, repr=False, compare=False)
 
+    @property
+    def scales(self) -> bool:
+        """Whether it holds for all sizes; else only for the one that was traced."""
+        return self.batch_sizes[0] != self.batch_sizes[1]
+
     def covers(self, batch_size: int) -> bool:
         """Whether the trace says something about this size: all, or the only one traced."""
-        first, second = self.batch_sizes
-        return first != second or batch_size == first
+        return self.scales or batch_size == self.batch_sizes[0]
 
     def with_workspaces(self, size: int) -> Trace:
         """Return the trace with cuBLAS workspaces of `size` bytes; convolutions' stay."""
@@ -141,16 +145,7 @@ def peak_by_category(events: Sequence[Event]) -> tuple[int, dict[str, int]]:
 
     Returns the peak and the bytes of each category at it.
     """
-    sizes: dict[int, int] = {}
-    now = peak = at = 0
-    for index, (action, storage, size, _, _) in enumerate(events):
-        if action > 0:
-            sizes[storage] = size
-            now += size
-            if now > peak:
-                peak, at = now, index
-        else:
-            now -= sizes.pop(storage, 0)
+    peak, at = _peak(events)
     held = [0] * len(CATEGORIES)
     live: dict[int, tuple[int, int]] = {}
     for action, storage, size, category, _ in events[: at + 1]:
@@ -161,3 +156,23 @@ def peak_by_category(events: Sequence[Event]) -> tuple[int, dict[str, int]]:
     for category, size in live.values():
         held[category] += size
     return peak, dict(zip(CATEGORIES, held, strict=True))
+
+
+def evaluation_peaks(events: Sequence[Event]) -> bool:
+    """Whether the most bytes are held in the evaluation, and not in a training step."""
+    return bool(events) and events[_peak(events)[1]][4] == EVALUATION
+
+
+def _peak(events: Sequence[Event]) -> tuple[int, int]:
+    """Return the most bytes that live tensors hold, and the place of the event that reaches it."""
+    sizes: dict[int, int] = {}
+    now = peak = at = 0
+    for index, (action, storage, size, _, _) in enumerate(events):
+        if action > 0:
+            sizes[storage] = size
+            now += size
+            if now > peak:
+                peak, at = now, index
+        else:
+            now -= sizes.pop(storage, 0)
+    return peak, at

@@ -21,21 +21,14 @@ from batchtui.forecast.rows import (
     Context,
     Forecast,
     breakdown,
-    contradiction,
+    findings,
     how,
 )
-from batchtui.forecast.verdict import (
-    FITS,
-    FITTED,
-    RESIDENT,
-    Interval,
-    interval,
-    kind_of,
-    verdict,
-)
+from batchtui.forecast.verdict import FITS, FITTED, RESIDENT, Interval, interval, kind_of, verdict
 
 # Reserved memory is jagged in the batch size: it is averaged over sizes this near.
 NEAR, NEAREST = 0.02, 6
+_FEW = 64  # samples: enough for activations to outweigh the rest
 
 
 class Forecaster:
@@ -74,11 +67,11 @@ class Forecaster:
 
     @property
     def available(self) -> int | None:
-        """Bytes left for the step: the capacity without context, neighbours and loaders."""
+        """Bytes left: the capacity without neighbours and, on an accelerator, its context."""
         if self.capacity is None:
             return None
         if not self.accelerator:
-            return self.capacity - self.context.others - self.context.loaders
+            return self.capacity - self.context.others
         overhead = CUDA_CONTEXT if self.context.overhead is None else self.context.overhead
         return max(self.capacity - overhead - self.context.others, 0)
 
@@ -138,14 +131,24 @@ class Forecaster:
             except BatchtuiError:
                 return False
 
-        good, bad = 0, 1
+        good, bad = 0, max(1, min(self._guess(), highest))
         while bad <= highest and fits(bad):
             good, bad = bad, bad * 2
         bad = min(bad, highest + 1)
+        while not good and bad > 1:
+            size = max(1, bad * 4 // 5)
+            good, bad = (size, bad) if fits(size) else (0, size)
         while bad - good > 1:
             middle = (good + bad) // 2
             good, bad = (middle, bad) if fits(middle) else (good, middle)
         return good or None
+
+    def _guess(self) -> int:
+        """Return about the largest size whose tensors alone fit: the search begins there."""
+        if self.trace is None or self.available is None or not self.trace.scales:
+            return 1
+        low, high = (peak_by_category(self.trace.at(size))[0] for size in (_FEW, 2 * _FEW))
+        return int(_FEW * (1 + (self.available - low) / max(high - low, 1)))
 
     # ---------------------------------------------------------------------- what it is made of
 
@@ -172,8 +175,7 @@ class Forecaster:
             return self._levels[batch_size]
         assert self.trace is not None
         levels = [float(self._replay(batch_size).peak_reserved)]
-        first, second = self.trace.batch_sizes
-        reach = min(int(batch_size * NEAR), NEAREST) if first != second else 0
+        reach = min(int(batch_size * NEAR), NEAREST) if self.trace.scales else 0
         for step in sorted({reach, reach // 2} - {0}, reverse=True):
             if late(deadline):
                 return levels
@@ -200,8 +202,7 @@ class Forecaster:
     def _scaling(self, tensors: int) -> float:
         """Fraction of the tensors' peak that would be gone with an empty batch."""
         assert self.trace is not None
-        first, second = self.trace.batch_sizes
-        if first == second or not tensors:
+        if not self.trace.scales or not tensors:
             return 1.0
         if self._empty is None:
             self._empty = peak_by_category(self.trace.at(0))[0]
@@ -214,11 +215,14 @@ class Forecaster:
         measured = self.measured
         if trace is not None:
             base = CPU_PROCESS if self.context.overhead is None else self.context.overhead
+            ranks, loaders = self.context.ranks, self.context.loaders
 
             def predict(size: int, trace: Trace = trace) -> float:
-                return base + peak_by_category(trace.at(size))[0]
+                around = loaders.held(size) if loaders is not None else 0
+                return ranks * (base + peak_by_category(trace.at(size))[0]) + around
 
             held = peak_by_category(trace.at(batch_size))[1]
+            held = {category: ranks * size for category, size in held.items()}
             measured = [replace(run, whole=True) for run in measured]
         estimate = fit.corrected(predict, measured, batch_size)
         bounds = interval(estimate, scaling=1.0, kind=RESIDENT if trace else FITTED)
@@ -252,6 +256,9 @@ class Forecaster:
         traced = trace.method if trace is not None else None
         if traced is not None and self.accelerator:
             traced += ", replay"
+        assumptions = list(self.trace.assumptions) if self.trace is not None else []
+        assumptions += self.context.notes(self.device, self.capacity)
+        assumptions += findings(trace, batch_size, killed, estimate)
         return Forecast(
             batch_size=batch_size,
             device=self.device,
@@ -263,18 +270,9 @@ class Forecaster:
             survives_bytes=survives,
             verdict=verdict(needed, needed_high, self.available, killed=died),
             method=how(traced, estimate),
-            assumptions=self._assumptions(killed, estimate.contradicted),
+            assumptions=assumptions,
             breakdown=breakdown(held, round(estimate.peak)),
         )
-
-    def _assumptions(self, killed: int | None, contradicted: Measured | None) -> list[str]:
-        notes = list(self.trace.assumptions) if self.trace is not None else []
-        notes += self.context.notes(self.device, self.capacity)
-        if contradicted is not None:
-            notes.append(contradiction(contradicted))
-        if killed is not None:
-            notes.append(f"a run at batch size {killed} ran out of memory")
-        return notes
 
 
 def forecast(
@@ -292,8 +290,6 @@ def forecast(
     Raises:
         BatchtuiError: nothing to forecast from.
     """
-    context = context or Context(others=others)
-    forecaster = Forecaster(
-        trace, device=device, capacity=capacity, measured=measured, context=context
-    )
-    return [forecaster.row(size) for size in batch_sizes]
+    around = context or Context(others=others)
+    asked = Forecaster(trace, device=device, capacity=capacity, measured=measured, context=around)
+    return [asked.row(size) for size in batch_sizes]

@@ -34,6 +34,11 @@ _KEYS: tuple[tuple[str, Any], ...] = (
     ("limits.low_memory", False),
     ("launch.processes", 1),
 )
+# On a CPU the loaders live in the same memory.
+_HOST_KEYS: tuple[tuple[str, Any], ...] = (
+    ("dataloaders.num_workers", 0),
+    ("dataloaders.prefetch_factor", 2),
+)
 # Arguments of an optimizer that change numbers and no tensors.
 _NUMBERS = frozenset({"lr", "weight_decay", "betas", "eps", "alpha", "lr_decay", "dampening"})
 
@@ -58,10 +63,12 @@ class PastRun:
     trial: bool = False  # a few steps of `batchtui find`, and no training
 
 
-def differences(mine: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+def differences(
+    mine: Mapping[str, Any], other: Mapping[str, Any], *, on_cpu: bool = False
+) -> list[str]:
     """List what differs between two configurations and matters: `key: other's, not mine`."""
     lines = []
-    for key, missing in _KEYS:
+    for key, missing in (*_KEYS, *(_HOST_KEYS if on_cpu else ())):
         here, there = _get(mine, key, missing), _get(other, key, missing)
         if here != there:
             lines.append(f"{key}: {there}, not {here}")
@@ -78,11 +85,12 @@ def learn(
     *,
     device_name: str | None = None,
     torch: str | None = None,
+    on_cpu: bool = False,
 ) -> tuple[list[Measured], list[str]]:
     """Return the runs that correct a forecast, and a line for each that does not and why."""
     measured, notes = [], []
     for past in runs:
-        different = differences(config, past.config)
+        different = differences(config, past.config, on_cpu=on_cpu)
         if device_name and past.device_name and device_name != past.device_name:
             different.append(f"device: {past.device_name}, not {device_name}")
         if torch and past.torch and torch != past.torch:

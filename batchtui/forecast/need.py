@@ -13,13 +13,12 @@ from collections.abc import Sequence
 from batchtui.config.schema import Config, to_dict
 from batchtui.forecast.events import Trace, peak_by_category
 from batchtui.forecast.largest import MALLOC, Need
-from batchtui.forecast.prospect import Prospect, loader_bytes
+from batchtui.forecast.prospect import Prospect
 from batchtui.forecast.verdict import REPEATED
 
 # Peaks of equal runs on a CPU differ by so much: 0.2 % under `low_memory`, and 7 % without.
 _TAMED, _UNTAMED = 0.01, 0.07
 _BASE = 48 << 20  # by which a process may be larger than the tracer's before its first step
-_LOADER = 40 << 20  # what a loader process holds besides its batches, in bytes
 
 
 class Needs:
@@ -33,12 +32,10 @@ class Needs:
         device_name: str | None,
         base: int | None,
     ) -> None:
-        self._values = to_dict(config)
         self._trace = trace
         self._accelerator = device != "cpu"
-        self._ranks = 1 if self._accelerator else config.launch.processes
         self._prospect = Prospect(
-            self._values,
+            to_dict(config),
             [trace],
             device=device,
             base=base,
@@ -62,9 +59,7 @@ class Needs:
     ) -> Needs | None:
         """Return the needs; None: the traces do not tell of all sizes."""
         first = traces[0]
-        if first.batch_sizes[0] == first.batch_sizes[1]:
-            return None
-        return cls(config, first, device, device_name, base)
+        return cls(config, first, device, device_name, base) if first.scales else None
 
     @staticmethod
     def noise_of(config: Config, device: str) -> float:
@@ -78,8 +73,8 @@ class Needs:
         if batch_size not in self._known:
             row = self._prospect.row(batch_size, seconds=0.0)
             peak = row.survives_bytes if self._accelerator else row.peak_bytes
-            peak = (peak or row.peak_bytes) * self._ranks + self._loaders(batch_size)
-            above = (row.high_bytes - row.peak_bytes) * self._ranks
+            peak = peak or row.peak_bytes
+            above = row.high_bytes - row.peak_bytes
             above += 0 if self._accelerator else _BASE
             self._known[batch_size] = Need(peak, peak + above)
         return self._known[batch_size]
@@ -90,13 +85,3 @@ class Needs:
             return peak
         tensors, _ = peak_by_category(self._trace.at(batch_size))
         return self.need(batch_size).peak + allocated - tensors
-
-    def _loaders(self, batch_size: int) -> int:
-        """Return what loader processes hold: their batches, and themselves."""
-        workers = self._values["dataloaders"]["num_workers"]
-        if self._accelerator or not workers:
-            return 0
-        # Those of the training stay while the evaluation has its own.
-        splits = 2 if self._values["training"]["evaluate_every"] else 1
-        batches = loader_bytes(self._values, [self._trace], batch_size)
-        return self._ranks * splits * (batches + workers * _LOADER)

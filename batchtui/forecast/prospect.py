@@ -6,14 +6,16 @@ What the command and the screen ask: one object that forecasts any batch size, a
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from batchtui.errors import StoreError
-from batchtui.forecast.events import Trace, peak_by_category
+from batchtui.forecast.events import Trace
 from batchtui.forecast.fit import Measured, killed_at
 from batchtui.forecast.forecast import Forecaster
 from batchtui.forecast.history import PastRun, differences, learn
+from batchtui.forecast.loaders import Loaders, host_note
 from batchtui.forecast.rows import Context, Forecast
 from batchtui.forecast.settings import AllocatorSettings, cublas_workspace
 from batchtui.forecast.trials import kept_trials
@@ -23,7 +25,6 @@ from batchtui.runs.reader import RunReader
 
 # Of the runs in a folder, the newest tell enough; reading each costs a millisecond.
 _MOST_RUNS = 200
-_SMALL_SHM = 64 << 20  # Docker's default
 
 
 class Prospect:
@@ -59,19 +60,25 @@ class Prospect:
         self.config = config
         self.capacity = capacity
         self.notes = list(notes)
-        if device != "cpu" and (note := _host_note(config, traces)):
+        if device != "cpu" and (note := host_note(config, traces)):
             self.notes.append(note)
-        self._context = Context(
+        context = Context(
             settings=AllocatorSettings.from_environment(variables),
             cublas_workspace=cublas_workspace(variables, device_name),
             overhead=base,
             others=others,
-            loaders=loader_bytes(config, traces) if device == "cpu" else 0,
             low_memory=bool(config["limits"]["low_memory"]),
         )
+        ranks = config["launch"]["processes"]
         self._forecasters = [
             Forecaster(
-                trace, device=device, capacity=capacity, measured=measured, context=self._context
+                trace,
+                device=device,
+                capacity=capacity,
+                measured=measured,
+                context=context
+                if trace is None or device != "cpu"
+                else replace(context, ranks=ranks, loaders=Loaders.of(config, trace, ranks)),
             )
             for trace in (*traces, None)
         ]
@@ -107,7 +114,7 @@ class Prospect:
         """
         forecaster = self._forecasters[0]
         trace = forecaster.trace
-        if trace is not None and trace.batch_sizes[0] == trace.batch_sizes[1]:
+        if trace is not None and not trace.scales:
             return None  # traces of single sizes do not tell about those between
         return forecaster.largest_safe() if highest is None else forecaster.largest_safe(highest)
 
@@ -145,9 +152,9 @@ def lessons(
         for run in runs
         if _is_kin(config, run.config)
         and _kind(run) == device
-        and not (run.trial and differences(config, run.config))
+        and not (run.trial and differences(config, run.config, on_cpu=device == "cpu"))
     ]
-    return learn(config, kin, device_name=device_name)
+    return learn(config, kin, device_name=device_name, on_cpu=device == "cpu")
 
 
 def _past_run(run: RunDirectory) -> PastRun | None:
@@ -179,35 +186,3 @@ def _kind(run: PastRun) -> str:
 
 def _is_kin(mine: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     return all(mine.get(key) == other.get(key) for key in ("model", "data"))
-
-
-def _host_note(config: Mapping[str, Any], traces: Sequence[Trace]) -> str | None:
-    """Say what the loaders of a training on an accelerator take of the host's memory."""
-    loaders = config["dataloaders"]
-    held = loader_bytes(config, traces)
-    if held <= _SMALL_SHM:
-        return None
-    batches = loaders["num_workers"] * int(loaders["prefetch_factor"]) + 1
-    each = held / batches / loaders["batch_size"] / 1024
-    where = "/dev/shm or pinned" if loaders["pin_memory"] else "/dev/shm"
-    return (
-        f"the host holds {batches} batches in {where}, {each:.0f} KiB a sample "
-        f"(a container's /dev/shm is {_SMALL_SHM >> 20} MiB unless it is given more)"
-    )
-
-
-def loader_bytes(
-    config: Mapping[str, Any], traces: Sequence[Trace], batch_size: int | None = None
-) -> int:
-    """Return what the loaders hold in /dev/shm: (workers × prefetch + 1) batches.
-
-    Counted at the configured batch size unless another is given; exact in 4 of 4 configurations
-    measured.
-    """
-    loaders = config["dataloaders"]
-    size, workers = batch_size or loaders["batch_size"], loaders["num_workers"]
-    trace = next((trace for trace in traces if trace.covers(size)), None)
-    if trace is None or not workers:
-        return 0
-    _, held = peak_by_category(trace.at(size))
-    return (workers * int(loaders["prefetch_factor"]) + 1) * held["inputs"]

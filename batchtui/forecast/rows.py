@@ -7,7 +7,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from batchtui import units
-from batchtui.forecast.fit import Estimate, Measured
+from batchtui.forecast.events import Trace, evaluation_peaks
+from batchtui.forecast.fit import Estimate
+from batchtui.forecast.loaders import Loaders
 from batchtui.forecast.settings import MIB, AllocatorSettings
 
 CUDA_CONTEXT = 410 * MIB  # context and loaded kernels, where nothing was measured
@@ -24,7 +26,8 @@ class Context:
     kernels: int = 0  # code loaded during the step: seen by nvidia-smi, not by the allocator
     cublas_workspace: int | None = None  # of a handle; see settings.cublas_workspace
     others: int = 0  # held by other processes on the device
-    loaders: int = 0  # of a CPU's limit: batches of the data loaders in /dev/shm
+    ranks: int = 1  # processes that share a CPU's limit
+    loaders: Loaders | None = None  # on a CPU, where they live in the limit, too
     convolutional: bool | None = None  # None: as the trace says
     low_memory: bool = False  # device cpu: malloc settings of limits.low_memory
 
@@ -32,14 +35,16 @@ class Context:
         """Say what of a device's capacity was taken to be somebody else's."""
         lines = []
         if device != "cpu" and capacity is not None and self.overhead is None:
-            lines.append(f"{CUDA_CONTEXT // MIB} MiB of the device go to the CUDA context")
+            lines.append(f"{units.gib(CUDA_CONTEXT)} of the device go to the CUDA context")
         if device == "cpu" and self.overhead is None:
-            lines.append(f"{CPU_PROCESS // MIB} MiB go to the process before its first step")
+            lines.append(f"{units.gib(CPU_PROCESS)} go to the process before its first step")
         if self.others:
             whose = "limit" if device == "cpu" else "device"
-            lines.append(f"{self.others // MIB} MiB of the {whose} belong to other processes")
-        if self.loaders:
-            lines.append(f"{self.loaders // MIB} MiB of the limit go to the data loaders")
+            lines.append(f"{units.gib(self.others)} of the {whose} belong to other processes")
+        if self.ranks > 1:
+            lines.append(f"the peak is that of all {self.ranks} processes together")
+        if self.loaders and self.loaders.processes:
+            lines.append(f"{self.loaders} are in the peak, under other")
         return lines
 
 
@@ -55,7 +60,7 @@ class Forecast:
     high_bytes: int
     reserved_bytes: int | None
     survives_bytes: int | None
-    verdict: str
+    verdict: str | None  # None: the capacity is unknown
     method: str
     assumptions: list[str]
     breakdown: dict[str, int | None]
@@ -83,9 +88,19 @@ def how(traced: str | None, estimate: Estimate) -> str:
     return f"{traced}, corrected by {told}" if estimate.runs else traced
 
 
-def contradiction(run: Measured) -> str:
-    """Say which run took far more than the trace has it."""
-    return (
-        f"{run.run or 'a run'} took {units.gib(run.peak)} at batch size {run.batch_size}, far more "
-        "than its trace says: the measurement counts, and the excess may grow with the batch or not"
-    )
+def findings(
+    trace: Trace | None, batch_size: int, killed: int | None, estimate: Estimate
+) -> list[str]:
+    """Say what a reader would not expect; `killed` is the smallest size that died."""
+    notes = []
+    if trace is not None and evaluation_peaks(trace.at(batch_size)):
+        notes.append("the evaluation takes the most, not the training")
+    if (run := estimate.contradicted) is not None:
+        notes.append(
+            f"{run.run or 'a run'} took {units.gib(run.peak)} at batch size {run.batch_size}, far "
+            "more than its trace says: the measurement counts, and the excess may grow with the "
+            "batch or not"
+        )
+    if killed is not None:
+        notes.append(f"a run at batch size {killed} ran out of memory")
+    return notes

@@ -74,15 +74,17 @@ def kind_of(*, convolutional: bool, on_cpu_tensors: bool) -> tuple[float, float]
     return CONVOLUTIONAL if convolutional else OTHERS
 
 
-def verdict(needed: float, high: float, available: float | None, *, killed: bool = False) -> str:
+def verdict(
+    needed: float, high: float, available: float | None, *, killed: bool = False
+) -> str | None:
     """Say whether a step that needs `needed` bytes, at most `high`, fits into `available`.
 
-    `killed`: a run at this size or a smaller one died of it.
+    `killed`: a run at this size or a smaller one died of it. None: nobody knows what there is.
     """
     if killed:
         return WILL_NOT_FIT
     if available is None:
-        return FITS
+        return None
     if needed > available:
         return WILL_NOT_FIT
     return TIGHT if high > available else FITS

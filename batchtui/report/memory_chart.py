@@ -7,7 +7,7 @@ from pathlib import Path
 
 from batchtui.errors import BatchtuiError
 from batchtui.forecast.rows import Forecast
-from batchtui.units import GIB
+from batchtui.units import GIB, MISSING
 
 # Okabe and Ito's colours, which the colour-blind can tell apart.
 _COLOURS = {
@@ -49,7 +49,7 @@ def draw(rows: Sequence[Forecast], where: str, path: Path) -> None:
     capacity = rows[0].capacity_bytes
     if capacity is not None:
         axes.axhline(capacity / GIB, color=_LIMIT, linestyle="--", label="limit")
-    labels = [f"{row.batch_size}\n{row.verdict}" for row in rows]
+    labels = [f"{row.batch_size}\n{row.verdict or MISSING}" for row in rows]
     axes.set_xticks(list(places), labels)
     axes.set(xlabel="batch size", ylabel="memory, GiB", title=f"Forecast for {where}")
     axes.legend(fontsize="small", frameon=False)

@@ -43,6 +43,8 @@ def test_rows_table_chart_and_exit_code(workplace: Workplace) -> None:
     assert table.returncode == 0
     assert "largest safe batch size" in table.stdout
     assert workplace.run(*words[:-1], "1MiB", "-b", "16,64").returncode == 4
+    unknown = workplace.run(*words[:-2], "-b", "16", "--json")
+    assert json.loads(unknown.stdout)[0]["verdict"] is None
 
 
 @pytest.mark.parametrize(
@@ -52,7 +54,9 @@ def test_rows_table_chart_and_exit_code(workplace: Workplace) -> None:
         (["-b", "0"], "'0' is not a batch size"),
         (["--device", "gpu"], "'gpu' is not auto, cpu, cuda"),
         (["--device", "cuda", "--capacity", "lots"], "'lots' is no size"),
+        (["--device", "cuda", "--capacity", "0"], "'0' leaves no memory at all"),
         (["--output", "chart.pdf"], "neither .svg nor .png"),
+        (["--output", "nowhere/chart.svg"], "there is no folder 'nowhere'"),
         (["--time-limit", "0"], "--time-limit: '0' is not a number of seconds from 1"),
     ],
 )

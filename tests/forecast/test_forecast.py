@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from batchtui.config.schema import Config, to_dict
 from batchtui.errors import BatchtuiError
-from batchtui.forecast.events import CATEGORIES, Trace, peak_by_category
+from batchtui.forecast.events import CATEGORIES, PHASES, Trace, peak_by_category
 from batchtui.forecast.fit import Measured
 from batchtui.forecast.forecast import Forecaster, forecast
 from batchtui.forecast.prospect import Prospect
 from batchtui.forecast.replay import replay, smallest_capacity
-from batchtui.forecast.rows import Context
+from batchtui.forecast.rows import Context, Forecast
 from batchtui.forecast.settings import MIB, AllocatorSettings
 from batchtui.forecast.verdict import FITS, TIGHT, WILL_NOT_FIT
 
@@ -171,7 +171,7 @@ def test_verdicts_follow_the_capacity() -> None:
     assert says(survives + 8 * MIB) == TIGHT
     assert says(survives - 8 * MIB) == WILL_NOT_FIT
     assert says(2 * survives, others=survives + 8 * MIB) == WILL_NOT_FIT
-    assert Forecaster(trace).row(256).verdict == FITS  # nothing is known of the device
+    assert Forecaster(trace).row(256).verdict is None  # nothing is known of the device
 
 
 def test_a_run_that_died_is_believed() -> None:
@@ -239,6 +239,35 @@ def test_on_a_cpu_tensors_stand_upon_the_process() -> None:
     seen = [Measured(16, 3 * GIB + peak_by_category(trace.at(16))[0])]
     row = Forecaster(trace, device="cpu", measured=seen, context=context).row(32)
     assert row.peak_bytes == 3 * GIB + peak_by_category(trace.at(32))[0]
+
+
+def test_on_a_cpu_all_processes_count_at_their_batch_size() -> None:
+    config = to_dict(Config())
+    config["dataloaders"]["num_workers"] = 0
+    config["launch"]["processes"] = 2
+    trace = make_trace(device="cpu")
+
+    def row(size: int, capacity: int | None = None) -> Forecast:
+        return Prospect(config, [trace], device="cpu", capacity=capacity, base=GIB).row(size)
+
+    bare = row(64).peak_bytes
+    assert bare == 2 * (GIB + peak_by_category(trace.at(64))[0])
+    assert "the peak is that of all 2 processes together" in row(64).assumptions
+    config["dataloaders"]["num_workers"] = 3
+    batch = 64 * 150_528 * 4
+    held = row(64).peak_bytes - bare
+    assert 2 * 2 * 7 * batch < held < 2 * 2 * 7 * batch + GIB  # training's and evaluation's
+    assert row(64).breakdown["inputs"] == 2 * batch
+    assert row(64, row(64).peak_bytes - 1).verdict == WILL_NOT_FIT
+
+
+def test_an_evaluation_that_takes_the_most_is_said() -> None:
+    trace = make_trace()
+    last = CATEGORIES.index("activations")
+    trace.events.append([1, 10_000, 1 << 30, 4 << 30, last, PHASES.index("evaluation")])
+    said = "the evaluation takes the most, not the training"
+    assert said in Forecaster(trace).row(64).assumptions
+    assert said not in Forecaster(make_trace()).row(64).assumptions
 
 
 def test_what_loaders_take_of_the_host_is_said_where_containers_die_of_it() -> None:

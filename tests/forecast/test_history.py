@@ -63,6 +63,13 @@ def test_what_takes_memory_is_named(key: str, value: object) -> None:
     assert note.startswith("run a-001 is left out: ")
 
 
+def test_loaders_count_where_they_share_the_memory() -> None:
+    other = changed(config(), "dataloaders.num_workers", 7)
+    measured, [note] = learn(config(), [past(other)], on_cpu=True)
+    assert measured == []
+    assert note == "run a-001 is left out: dataloaders.num_workers: 7, not 2"
+
+
 def test_another_device_or_torch_is_another_configuration() -> None:
     runs = [past(config(), device_name="RTX 3060"), past(config(), torch="2.6.0")]
     measured, notes = learn(config(), runs, device_name="RTX 4060", torch="2.14.1")

@@ -35,7 +35,7 @@ class AdvisorPane(Pane):
         forecast = outlook and (outlook.next if self._chosen(view) else outlook.now)
         if not forecast:
             return "…" if outlook is not None else "batch size", "dim"
-        if forecast.capacity_bytes is None:
+        if forecast.verdict is None:
             return f"limit {units.MISSING}", "dim"
         return forecast.verdict, VERDICT_LOOKS[forecast.verdict]
 

@@ -109,7 +109,7 @@ class RestartDialog(Dialog[Plan]):
         room = outlook.room(forecast, self._view.batch.limit)
         left = units.MISSING if room is None else units.gib(room) if room > 0 else "none"
         x = canvas.put(_LABEL, y + 1, left, look)
-        if forecast.capacity_bytes is not None:
+        if forecast.verdict is not None:
             canvas.put(x + 2, y + 1, forecast.verdict, VERDICT_LOOKS[forecast.verdict])
 
     def _numbers(self, canvas: Canvas, intended: Plan) -> None:
