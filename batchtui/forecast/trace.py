@@ -29,6 +29,7 @@ from batchtui.forecast.workspaces import MeasuredWorkspaces, ResidentWorkspaces
 
 DEFAULT_SIZES = (8, 32)
 _CPU_SIZES = (64, 32, 16, 8, 4)  # on a CPU convolutions run for real: the largest affordable
+_ONE_SIZE = "the operations depend on the batch size: traced at this one alone"
 _CPU_WORK = 60e9  # floating-point operations spent on them, about a second on two cores
 
 
@@ -186,12 +187,14 @@ class _Tracer:
         high = self._record(second)
         low = high if first == second else self._record(first)
         fixed = first == second
+        if fixed:
+            self._notes.append(_ONE_SIZE)
         if not fixed and low.sequence() != high.sequence():
             # The first pass may have filled a cache in the model: then a second one matches.
             high = self._record(second, again=True)
             if low.sequence() != high.sequence():
                 fixed = True
-                self._notes.append("the operations depend on the batch size: traced at this one")
+                self._notes.append(_ONE_SIZE)
         if not fixed and check_size is not None:
             probe = self._record(check_size)
             if not affine(low, high, probe, (first, second, check_size)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ from batchtui.train.launch import Progress, Ranks
 from batchtui.train.sampler import BatchDraws, Plan, Seeded, mix
 from batchtui.train.stop import Shielded, obey_parent
 
-_LOOKED_AT = 16  # samples, for the longest
+_LOOKED_AT, _MANY = 16, 1024  # samples, for the longest: these, and where they differ
 _LOOK_SECONDS = 2.0
 
 
@@ -101,24 +102,36 @@ class Longest(NamedTuple):
 
     place: int
     sample: Any
+    size: int  # bytes of its tensors
     looked_at: int
     differ: bool  # whether they are of several sizes
 
 
 def longest(dataset: Any) -> Longest:
-    """Look at a few samples from all over a data set, for at most a moment."""
-    count = min(len(dataset), _LOOKED_AT)
+    """Look at samples from all over a data set, for at most a moment: at many if they differ."""
     end = time.monotonic() + _LOOK_SECONDS
-    found: list[tuple[int, int, Any]] = []  # bytes, index, sample
-    for place in range(count):
-        index = place * len(dataset) // count
-        sample = dataset[index]
+    found = _look(dataset, min(len(dataset), _LOOKED_AT), end)
+    if found.differ:
+        more = _look(dataset, min(len(dataset), _MANY), end)
+        found = max(found, more, key=lambda each: each.size)._replace(looked_at=more.looked_at)
+    return found
+
+
+def _look(dataset: Any, count: int, end: float) -> Longest:
+    """Look at `count` samples, evenly spread, or at as many as there is time for."""
+    best: Longest | None = None
+    smallest = math.inf
+    for looked_at in range(1, count + 1):
+        place = (looked_at - 1) * len(dataset) // count
+        sample = dataset[place]
         size = sum(x.nbytes for x in pytree.tree_leaves(sample) if isinstance(x, Tensor))
-        found.append((size, index, sample))
+        smallest = min(smallest, size)
+        if best is None or size > best.size:
+            best = Longest(place, sample, size, 0, False)
         if time.monotonic() > end:
             break
-    size, index, sample = max(found, key=lambda each: each[0])
-    return Longest(index, sample, len(found), min(each[0] for each in found) < size)
+    assert best is not None
+    return best._replace(looked_at=looked_at, differ=smallest < best.size)
 
 
 class ShieldedLoader(DataLoader[Any]):

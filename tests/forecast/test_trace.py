@@ -208,6 +208,8 @@ def test_memory_that_is_quadratic_is_traced_at_the_wanted_size_only():
     trace = trace_model(quadratic, Plan(), batch_sizes=(8, 16), check_size=32)
     assert trace.batch_sizes == (16, 16)
     assert any("not linear" in note for note in trace.assumptions)
+    alone = trace_model(quadratic, Plan(), batch_sizes=(16, 16))
+    assert any("traced at this one alone" in note for note in alone.assumptions)
 
 
 def test_evaluation_comes_last():

@@ -13,6 +13,7 @@ from batchtui.config.schema import Config, Data, Model, Optimizer, Scheduler
 from batchtui.errors import ConfigError
 from batchtui.train import checkpoint, trial
 from batchtui.train.data import Splits
+from batchtui.train.data import longest as longest_sample
 from batchtui.train.failure import summary
 from batchtui.train.work import work
 from tests.train.helpers import StopAfter, launched, newest, records, tiny
@@ -281,6 +282,15 @@ def test_a_trial_takes_the_longest_samples_and_says_so(tmp_path: Path) -> None:
     assert splits.held_out is None
     (note,) = records(tmp_path, "note")
     assert "the longest of 6" in note["message"]
+
+
+def test_where_samples_differ_many_are_looked_at() -> None:
+    lengths = [3 + index % 2 for index in range(500)]
+    lengths[333] = 40
+    longest = longest_sample([(torch.zeros(length), 0) for length in lengths])
+    assert (longest.place, longest.looked_at, longest.differ) == (333, 500, True)
+    alike = longest_sample([(torch.zeros(3), 0)] * 500)
+    assert (alike.looked_at, alike.differ) == (16, False)
 
 
 def test_a_trial_fills_its_loaders_in_the_evaluation(tmp_path: Path) -> None:
