@@ -48,7 +48,7 @@ def ancestors(run: RunDirectory, before: int | None) -> list[Stretch]:
     that has not said yet at which step it goes on.
     """
     chain: list[Stretch] = []
-    for parent in _parents(run):
+    for parent in parents(run):
         try:
             with reading(parent.database) as db:
                 own = stretch(db, parent)
@@ -63,7 +63,7 @@ def ancestors(run: RunDirectory, before: int | None) -> list[Stretch]:
     return chain[::-1]
 
 
-def _parents(run: RunDirectory) -> Iterator[RunDirectory]:
+def parents(run: RunDirectory) -> Iterator[RunDirectory]:
     """Yield a run's parent, its parent, and so on, as far as they lie beside it."""
     seen = {run.name}
     for _ in range(MAX_ANCESTORS):

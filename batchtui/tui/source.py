@@ -16,8 +16,9 @@ from batchtui.runs.series import Series
 from batchtui.tui.assemble.memory import own_gpu
 from batchtui.tui.assemble.whole import build_view
 from batchtui.tui.assemble.windows import RECENT_S
-from batchtui.tui.facts import Facts
+from batchtui.tui.facts import Facts, Takeover
 from batchtui.tui.logtail import LogTail
+from batchtui.tui.past import Past
 from batchtui.tui.view import Course, Points, View
 
 WIDTH = 256  # buckets of a chart at least: two to a cell on 128 columns
@@ -25,6 +26,7 @@ CLOSE = 512  # where one chart has the whole screen
 RECENT_STEPS = 512
 _EVENTS = 50
 _FEW_GPUS = 4
+_PROCESSOR, _MEMORY = ("cpu", "worker_cpu"), ("limit_used", "worker_resident")
 _CURVES = ("step_s", "loss", "variance")
 # How long the view of an ended run is good while its files stand still: they may lie where a
 # change shows late, and forecasts go by when the view was taken.
@@ -38,6 +40,7 @@ class RunSource:
         """Take a run, and the log of the one before where it goes on below that."""
         self._run = run
         self._reader = RunReader(run)
+        self._past = Past(run, WIDTH)
         self.log = log or LogTail(run.log)
         self.log.turn_to(run.log)
         self._last_event: int | None = None
@@ -98,6 +101,7 @@ class RunSource:
             close_up=_course(close_up) if close_up else None,
             processor=processor,
             memory=memory,
+            takeovers=self._takeovers(summary),
             chain=reader.lineage(),
             evaluations=reader.evaluations(200),
             checkpoints=reader.checkpoints(5),
@@ -115,16 +119,19 @@ class RunSource:
         if machine is None:
             return {}, {}
         since = machine.time - RECENT_S
-        columns, memory = ("cpu", "worker_cpu"), ("limit_used", "worker_resident")
-        series = self._reader.machine_series((*columns, *memory), since, WIDTH)
-        processor = {column: _points(series, column) for column in columns}
+        host = self._past.read(self._reader, (*_PROCESSOR, *_MEMORY), since)
+        processor = {column: host[column] for column in _PROCESSOR}
         if machine.gpus and device != "cpu":
             shown = own_gpu(machine.gpus, str(device)) or machine.gpus[0]
             if len(machine.gpus) > _FEW_GPUS:  # their rows leave no room for a history
                 return processor, {}
-            memory = ("used", "worker_used")
-            series = self._reader.gpu_series(shown.index, memory, since, WIDTH)
-        return processor, {column: _points(series, column) for column in memory}
+            gpu = ("used", "worker_used")
+            return processor, self._past.read(self._reader, gpu, since, shown.index)
+        return processor, {column: host[column] for column in _MEMORY}
+
+    def _takeovers(self, summary: RunSummary) -> tuple[Takeover, ...]:
+        """Return the runs whose samples are shown, this one last."""
+        return (*self._past.takeovers, Takeover(summary.started or 0.0, summary.batch_size))
 
     def _events(self) -> list[Event]:
         numbered = self._reader.events(_EVENTS, self._last_event)

@@ -41,7 +41,7 @@ class Course(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """The step at which a run of a chain takes over, and what changed there."""
+    """Where on an axis a run of a chain takes over, and what changed there."""
 
     x: float
     label: str = ""
@@ -96,6 +96,7 @@ class History(NamedTuple):
     layers: tuple[tuple[str, Points], ...] = ()  # (role, points)
     full: float | None = None
     limit: float | None = None
+    marks: tuple[Mark, ...] = ()  # where a run takes over
 
 
 class CpuView(NamedTuple):

@@ -17,18 +17,23 @@ from rich.style import Style
 
 from batchtui.runs.series import Boundary
 from batchtui.tui.app import BatchtuiApp
+from batchtui.tui.facts import Takeover
 from batchtui.tui.themes import THEMES
-from tests.tui.fake import facts
+from tests.tui.fake import NOW, facts
 from tests.tui.test_outlook import FakeProspect
 from tests.tui.test_screen import GPU, STATES, lines, running, settle
 
 FOLDER = Path(__file__).with_name("snapshots")
 SIZES = ((60, 16), (80, 24), (120, 36))
-RESTARTED = [Boundary(1, "digits-001", 32), Boundary(700, "digits-002", 64)]
+RESTARTED = dataclasses.replace(
+    facts(1800),
+    chain=[Boundary(1, "digits-001", 32), Boundary(700, "digits-002", 64)],
+    takeovers=[Takeover(NOW - 900, 32), Takeover(NOW - 153, 64)],
+)
 MORE = {
     "one gpu, 128 chosen": (facts(1800, sample=GPU), ("greater_than_sign",)),
     "eight gpus, 512 chosen": (STATES["eight gpus"], ("greater_than_sign",) * 3),
-    "restarted": (dataclasses.replace(facts(1800), chain=RESTARTED), ()),
+    "restarted": (RESTARTED, ()),
     "zoomed loss": (facts(1800), ("4", "z", "shift+left", "shift+left")),
     "help on memory": (facts(100), ("2", "question_mark")),
     "leaving": (facts(100), ("q",)),

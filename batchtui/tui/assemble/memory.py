@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 
 from batchtui import units
 from batchtui.records import GpuSample, MachineSample, Step
 from batchtui.text import clean
 from batchtui.tui.assemble.windows import recent_window
 from batchtui.tui.facts import Facts
-from batchtui.tui.view import GpuRow, History, MemoryView, MemoryWarning, Part, Points
+from batchtui.tui.view import GpuRow, History, Mark, MemoryView, MemoryWarning, Part, Points
 
 WARNING, CRITICAL = 0.90, 0.95
 
@@ -198,10 +199,12 @@ def _history(facts: Facts, own: str, all_of_it: str, full: int | None) -> Histor
     used = facts.memory.get(all_of_it)
     if used is None or not used.x:
         return History()
-    return stacked(facts.memory.get(own), used, full, _limit(facts.meta, full))
+    return stacked(facts, facts.memory.get(own), used, full, _limit(facts.meta, full))
 
 
-def stacked(worker: Points | None, used: Points, full: float | None, limit: int | None) -> History:
+def stacked(
+    facts: Facts, worker: Points | None, used: Points, full: float | None, limit: int | None
+) -> History:
     """Lay what others use upon what the worker uses."""
     window = recent_window(used.x[0], used.x[-1])
     layers: list[tuple[str, Points]] = []
@@ -214,7 +217,11 @@ def stacked(worker: Points | None, used: Points, full: float | None, limit: int 
         )
         rest = Points(used.x, values, values, values)
     layers.append(("other", rest))
-    return History(window, tuple(layers), float(full) if full else None, limit)
+    marks = tuple(
+        Mark(run.time, units.count(run.batch_size) if run.batch_size != before.batch_size else "")
+        for before, run in pairwise(facts.takeovers)
+    )
+    return History(window, tuple(layers), float(full) if full else None, limit, marks)
 
 
 def _limit(meta: Mapping[str, object], total: int | None) -> int | None:

@@ -119,4 +119,4 @@ def _busy_cores(facts: Facts, cores: int) -> History:
         return tuple(None if value is None else value * cores for value in values)
 
     whole = Points(busy.x, times(busy.low), times(busy.high), times(busy.mean))
-    return stacked(own, whole, float(cores), None)
+    return stacked(facts, own, whole, float(cores), None)

@@ -99,6 +99,7 @@ def draw_history(canvas: Canvas, box: Box, history: History, tick: Callable[[flo
         for role, points in history.layers
     ]
     full = _top(history.full, layers)
+    plot = Box(x, y, width, height)
     for row in range(height):
         canvas.put(x - 1, y + row, "│", "faint")
     for row, end in ((0, full), (height - 1, 0.0)) if height > 1 else ((0, full),):
@@ -121,6 +122,23 @@ def draw_history(canvas: Canvas, box: Box, history: History, tick: Callable[[flo
             top = min(8 * height, round(total / full * 8 * height))
             _stack(canvas, x + column, y, height, base, top, role)
             base = max(base, top)
+    _draw_marks(canvas, plot, history)
+
+
+def _draw_marks(canvas: Canvas, plot: Box, history: History) -> None:
+    """Draw a dotted upright line over the areas where a run takes over, and what changed there."""
+    window = history.window
+    for mark in history.marks:
+        column = int((mark.x - window.start) / (window.end - window.start) * plot.width)
+        if not 0 <= column < plot.width:
+            continue
+        x = plot.x + column
+        for y in range(plot.y, plot.y + plot.height):
+            area = canvas.look(x, y).partition("/")[0]
+            filled = canvas.colour and area in ROLE_LOOKS.values()
+            canvas.put(x, y, "┊", f"orange/{area}" if filled else "orange")
+        if column + 1 + len(mark.label) <= plot.width:
+            canvas.put(x + 1, plot.y, mark.label, "orange")
 
 
 def pictured(history: History, title: str) -> Picture | None:
