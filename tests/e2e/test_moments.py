@@ -62,13 +62,13 @@ class Trial:
             answer = self.place.run("start", "tiny.yaml", "--json", "--resume")
             assert answer.returncode == 0, answer.stderr
             run = self.runs[-1]
-            self.until(partial(self.settled, run))
+            self.until(partial(self.settled, run, _steps(run)))
             if is_supervised(run) and RunReader(run).meta().get("successor") is None:
                 return run
 
-    def settled(self, run: RunDirectory) -> bool:
-        """Return whether a run has come to its first checkpoint, or to its end."""
-        return len(RunReader(run).recent_steps(EVERY + 1)) > EVERY or not is_supervised(run)
+    def settled(self, run: RunDirectory, before: int) -> bool:
+        """Return whether a run has come to a new checkpoint, or to its end."""
+        return _steps(run) > before + EVERY or not is_supervised(run)
 
     def strike(self) -> str:
         """Kill somebody at a random moment; return what it was."""
@@ -106,7 +106,8 @@ class Trial:
     def end(self) -> int:
         """Train to the end of the next epoch; return how many were trained."""
         if is_supervised(self.runs[-1]):
-            assert self.place.run("stop", self.go_on().name).returncode == 0
+            answer = self.place.run("stop", self.go_on().name)
+            assert answer.returncode == 0, (answer.stdout, answer.stderr)
         checkpoint = self.runs[-1].latest_checkpoint()
         assert checkpoint is not None
         epochs: int = torch.load(checkpoint, weights_only=True)["epoch"] + 1
@@ -145,6 +146,11 @@ class Trial:
         while not true():
             assert time.monotonic() < deadline, [self.place.look(run.name) for run in self.runs]
             time.sleep(pause)
+
+
+def _steps(run: RunDirectory) -> int:
+    """Return how many steps a run has recorded itself."""
+    return len(RunReader(run).recent_steps(10_000))
 
 
 def test_kill_9_at_random_moments_of_a_real_training(workplace: Workplace) -> None:
