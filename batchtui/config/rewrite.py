@@ -31,6 +31,7 @@ class Edit:
     new: str
     before: str
     after: str
+    modified: float  # when it was last written, in Unix seconds
 
     def write(self) -> None:
         """Replace the file in one piece, with the mode that it has.
@@ -38,14 +39,14 @@ class Edit:
         Raises:
             UsageError: it has changed since, or cannot be written; it is as it was.
         """
-        if _read(self.path) != self.old:
+        if _read(self.path)[0] != self.old:
             raise UsageError(f"{self.path}: changed on disk meanwhile; look again")
         target = self.path.resolve()  # a link stays one
         temporary = None
         try:
-            if not os.access(target, os.W_OK):
-                raise PermissionError(13, "it is read-only")
             mode = target.stat().st_mode & 0o7777
+            if not (mode & 0o222 and os.access(target, os.W_OK)):  # root may, and should not
+                raise PermissionError(13, "it is read-only")
             descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
             with open(descriptor, "w", encoding="utf-8", newline="") as file:
                 file.write(self.new)
@@ -65,7 +66,7 @@ def batch_size_edit(path: Path, size: int) -> Edit:
     Raises:
         UsageError: the file cannot be read, says that already, or cannot be changed so.
     """
-    old = _read(path)
+    old, modified = _read(path)
     try:
         new = _changed(old, size)
         expected: Any = yaml.safe_load(old) or {}
@@ -76,20 +77,21 @@ def batch_size_edit(path: Path, size: int) -> Edit:
     except (yaml.YAMLError, AttributeError, TypeError, ValueError):
         sound = same = False
     if same:
-        raise UsageError(f"{path}: {_SECTION}.{_KEY} is {size} already")
+        raise UsageError(f"{path}: {_KEY} is {size} already")
     if not sound:
-        raise UsageError(f"{path}: {_SECTION}.{_KEY} cannot be changed alone; edit it by hand")
+        raise UsageError(f"{path}: {_KEY} cannot be changed alone: edit it by hand")
     lines, then = old.splitlines(), new.splitlines()
     at = next((n for n, line in enumerate(lines) if n >= len(then) or line != then[n]), len(lines))
     added = len(then) > len(lines)
     after = next(line for line in then[at:] if _KEY in line)
-    return Edit(path, old, new, "" if added else lines[at].strip(), after.strip())
+    return Edit(path, old, new, "" if added else lines[at].strip(), after.strip(), modified)
 
 
-def _read(path: Path) -> str:
+def _read(path: Path) -> tuple[str, float]:
+    """Return a file's text, and when it was last written."""
     try:
         with open(path, encoding="utf-8", newline="") as file:
-            return file.read()
+            return file.read(), os.fstat(file.fileno()).st_mtime
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "no text"
         raise UsageError(f"{path}: cannot be read: {reason}") from None
@@ -104,6 +106,8 @@ def _changed(text: str, size: int) -> str:
     value = _value(section[1], _KEY)
     if value is not None:
         start, stop = value[1].start_mark.index, value[1].end_mark.index
+        if text[:stop].endswith(str(value[1].value)):  # an anchor before the number stays
+            start = stop - len(str(value[1].value))
         return f"{text[:start]}{size}{text[stop:]}"
     node = section[1]
     start = node.start_mark.index

@@ -230,6 +230,7 @@ class BatchView(NamedTuple):
     lr_rule: str = "auto"
     samples: int = 0  # trained
     config_path: str | None = None
+    started: float | None = None
 
 
 class Picture(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,12 @@ def rewritten(path: Path, text: str, size: int = 128) -> str:
         ("dataloaders:\n  num_workers: 2\n", "dataloaders:\n  batch_size: 128\n  num_workers: 2\n"),
         ("name: a # b", "name: a # b\ndataloaders:\n  batch_size: 128\n"),
         ("", "dataloaders:\n  batch_size: 128\n"),
+        ("dataloaders: {batch_size: &size 64}\n", "dataloaders: {batch_size: &size 128}\n"),
+        (
+            "loaders: &l {batch_size: 64}\ndataloaders: {<<: *l, num_workers: 2}\n",
+            "loaders: &l {batch_size: 64}\n"
+            "dataloaders: {batch_size: 128, <<: *l, num_workers: 2}\n",
+        ),
     ],
 )
 def test_one_value_changes_and_nothing_else(tmp_path: Path, text: str, expected: str) -> None:
@@ -58,6 +65,8 @@ def test_what_cannot_be_changed_is_one_line_and_stays(tmp_path: Path) -> None:
     for text, reason in (
         ("dataloaders: {batch_size: 128}", "is 128 already"),
         ("size: &b 64\ndataloaders: {batch_size: *b}", "cannot be changed alone"),
+        ("dataloaders: &d {batch_size: 64}\nmine: *d", "cannot be changed alone"),
+        ("dataloaders: {batch_size: &b 64}\ndata: {samples: *b}", "cannot be changed alone"),
         ("dataloaders: [1]", "cannot be changed alone"),
         ("a: [", "cannot be changed alone"),
     ):
@@ -77,3 +86,28 @@ def test_a_file_that_changed_meanwhile_is_not_overwritten(tmp_path: Path) -> Non
     with pytest.raises(UsageError, match="changed on disk"):
         edit.write()
     assert path.read_text() == "dataloaders: {batch_size: 65}"
+
+
+def test_a_file_that_is_read_only_stays_so(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("dataloaders: {batch_size: 64}")
+    path.chmod(0o444)
+    with pytest.raises(UsageError, match="cannot be written: it is read-only"):
+        batch_size_edit(path, 128).write()
+    assert path.read_text() == "dataloaders: {batch_size: 64}"
+
+
+def test_a_disk_that_is_full_leaves_the_file_whole(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(f"# {'long ' * 1000}\ndataloaders: {{batch_size: 64}}\n")
+    before = path.read_text()
+    edit = batch_size_edit(path, 128)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(UsageError, match=r"a.yaml: cannot be written: File too large"):
+            edit.write()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_text() == before
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.yaml"]

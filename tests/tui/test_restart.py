@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import Any
 
@@ -203,17 +204,59 @@ def test_a_run_that_had_ended_is_shown_as_it_is_until_it_is_restarted(tmp_path: 
     assert source.read().run == "a-002"
 
 
+def configured(path: Path, started: float = fake.NOW, size: int = 64) -> Any:
+    """Return the facts of a run of a file, which was last written at NOW."""
+    path.write_text("name: own\ndataloaders:\n  batch_size: 64  # fits\n")
+    os.utime(path, (fake.NOW, fake.NOW))
+    ran = facts(1800, sample=machine(gpus=(gpu(),)), meta={"config": CONFIG},
+                started=started, batch_size=size)  # fmt: skip
+    return dataclasses.replace(ran, meta=ran.meta | {"config_path": str(path)})
+
+
 async def test_w_shows_the_line_and_writes_it(tmp_path: Path) -> None:
     path = tmp_path / "own.yaml"
-    path.write_text("name: own\ndataloaders:\n  batch_size: 64  # fits\n")
-    given = dataclasses.replace(GPU, meta=GPU.meta | {"config_path": str(path)})
-    async with running(given, (120, 36)) as (app, pilot):
+    async with running(configured(path), (120, 36)) as (app, pilot):
         await pilot.press("w")
-        assert has(app, "nothing to write")
+        assert has(app, "own.yaml: batch_size is 64 already")
         await pilot.press("greater_than_sign", "w")
         assert has(app, "- batch_size: 64  # fits", "+ batch_size: 128  # fits")
+        assert "has changed" not in "\n".join(lines(app))
         await pilot.press("escape")
         assert "64" in path.read_text()
         await pilot.press("w", "enter")
         assert has(app, "written: batch_size: 128")
     assert path.read_text() == "name: own\ndataloaders:\n  batch_size: 128  # fits\n"
+
+
+async def test_w_writes_the_size_that_runs_and_tells_what_happened_to_the_file(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "own.yaml"
+    given = configured(path, started=fake.NOW - 60, size=96)  # by --batch-size, or a restart
+    async with running(given, (120, 36)) as (app, pilot):
+        await pilot.press("w")
+        assert has(app, "+ batch_size: 96  # fits", "the file has changed since the run started")
+        path.write_text("batch_size: mine\n")
+        await pilot.press("enter")
+        assert has(app, "own.yaml: changed on disk meanwhile; look again")
+        assert path.read_text() == "batch_size: mine\n"
+        for text, reason in (
+            ("dataloaders: {batch_size: &b 64}\nmine: *b\n", "cannot be changed alone"),
+            ("a: [", "cannot be changed alone"),
+        ):
+            path.write_text(text)
+            await pilot.press("w")
+            assert has(app, f"own.yaml: batch_size {reason}: edit it by hand")
+        path.unlink()
+        await pilot.press("w")
+        assert has(app, "own.yaml: cannot be read: No such file or directory")
+
+
+async def test_w_leaves_a_read_only_file_alone(tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    given = configured(path)
+    path.chmod(0o444)
+    async with running(given, (120, 36)) as (app, pilot):
+        await pilot.press("greater_than_sign", "w", "enter")
+        assert has(app, "own.yaml: cannot be written: it is read-only")
+    assert "64" in path.read_text()

@@ -231,6 +231,7 @@ def batch_view(facts: Facts, status: Status, memory: MemoryView) -> BatchView:
         accumulate=int(number_of(facts, "accumulate") or 1),
         world_size=int(number_of(facts, "world_size") or 1),
         samples=facts.summary.samples,
+        started=facts.summary.started,
         config_path=str(facts.meta["config_path"]) if facts.meta.get("config_path") else None,
         **_configured(facts),
     )

@@ -45,8 +45,9 @@ class HeaderPane(Pane, can_focus=False):
         x = canvas.put(1, 0, "◆ ", "brand")
         if width >= 100:
             x = canvas.put(x, 0, "batchtui ", "brand")
-        # The name gives way to the status, the numbers at the right, epoch and batch size.
-        room = width - x - glyphs.width(view.word) - 43
+        # The name gives way to the status, the numbers at the right, epoch and batch size; to an
+        # answer, too.
+        room = width - x - glyphs.width(view.word) - max(43, glyphs.width(self.message) + 8)
         x = canvas.put(x, 0, glyphs.clip(view.run, max(8, min(32, room))), "strong") + 2
         glyph, look = STATES[view.status]
         x = canvas.put(x, 0, f"{glyph} {view.word}", look) + 2
@@ -72,7 +73,7 @@ class HeaderPane(Pane, can_focus=False):
         if view.trouble is not None:
             return f"▲ {view.trouble}", "warn", False
         if self.message:
-            return self.message, "warn", False
+            return self.message, "warn", True
         if view.detail is not None and canvas.height == 1:
             return view.detail, "text", False
         return "", "text", False

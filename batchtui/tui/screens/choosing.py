@@ -10,7 +10,6 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from batchtui.advise.choice import doubled, stepped
-from batchtui.errors import UsageError
 from batchtui.records import Status
 from batchtui.text import clean
 from batchtui.tui.outlook import TRACING, Outlook, Sizes
@@ -132,29 +131,15 @@ class ChoosingScreen(Screen[None]):
             self.app.push_screen(self._dialog, self._agreed)
 
     def action_write_config(self) -> None:
-        """Show what changes in the user's YAML for the chosen size, and write that if agreed to."""
-        path = self.present.config_path
-        if self._choice is None or path is None:
-            nothing = "nothing to write: choose the next batch size first"
-            self.answer(nothing if path else "the run has no configuration file")
+        """Offer to write the chosen batch size, else the present one, into the user's YAML."""
+        batch = self.present
+        size = self._choice or batch.size
+        if batch.config_path is None or size is None:
+            self.answer("the run has no configuration file")
             return
-        from batchtui.config.rewrite import Edit, batch_size_edit
-        from batchtui.tui.screens.write import WriteDialog
+        from batchtui.tui.screens.write import offer
 
-        def write(edit: Edit | None) -> None:
-            try:
-                if edit is not None:
-                    edit.write()
-                    self.answer(f"written: {edit.after}")
-            except UsageError as error:
-                self.answer(str(error))
-
-        try:
-            edit = batch_size_edit(Path(path), self._choice)
-        except UsageError as error:
-            self.answer(str(error))
-        else:
-            self.app.push_screen(WriteDialog(*self._look, edit), write)
+        offer(self, self._look, Path(batch.config_path), size, batch.started)
 
     def _agreed(self, plan: Plan | None) -> None:
         self._dialog = None
