@@ -33,7 +33,9 @@ def advice_lines(batch: BatchView, chosen: int | None, outlook: Outlook | None) 
         now = units.count(steps_per_epoch(batch.train_samples, each))
         lines.append(("steps/epoch", now, _arrow(then, chosen)))
     if outlook is not None and outlook.largest is not None:
-        lines.append(("largest safe", f"{units.count(outlook.largest)}", ["  forecast"]))
+        # Where the room is short: what one could go to, before how it would be there.
+        at = len(lines) if chosen is not None else 2
+        lines.insert(at, ("largest safe", f"{units.count(outlook.largest)}", ["  forecast"]))
     return lines
 
 

@@ -53,7 +53,7 @@ class AdvisorPane(Pane):
         if chosen is not None:
             x = canvas.put(x, 0, " → ", "dim")
             x = canvas.put(x, 0, units.count(chosen), self._next_look())
-        if canvas.height < 5:  # no frame below to say it on
+        if not self.closed:  # no frame below to say it on
             canvas.put(x + 2, 0, *self._verdict(view))
         else:
             canvas.put(x + 2, 0, "batch size", "label")

@@ -25,11 +25,12 @@ def fit(screen: Screen[None], size: Size) -> None:
 def zoom(screen: Screen[None], pane: Pane | None) -> None:
     """Give a pane the room of all; with None, each its own again."""
     for other in screen.query(".zoomed-pane, .zoomed-row"):
-        other.remove_class("zoomed-pane", "zoomed-row")
-    screen.set_class(pane is not None, "zoomed")
+        other.remove_class("zoomed-pane", "zoomed-row", update=False)
+    screen.set_class(pane is not None, "zoomed", update=False)
     if pane is not None and pane.parent is not None:
-        pane.add_class("zoomed-pane")
-        screen.query_one(f"#{pane.parent.id}").add_class("zoomed-row")
+        pane.add_class("zoomed-pane", update=False)
+        screen.query_one(f"#{pane.parent.id}").add_class("zoomed-row", update=False)
+    screen.update_node_styles()  # once, and not for each
 
 
 def hide(screen: Screen[None], names: frozenset[str]) -> None:

@@ -97,6 +97,11 @@ class Pane(Widget, can_focus=True):
         if changes:
             self.refresh(*(Region(x, y, last - x + 1, 1) for y, x, last in changes))
 
+    @property
+    def closed(self) -> bool:
+        """Whether the frame goes all around, and has its note below."""
+        return self.size.height >= 6 and self.screen.size.height >= 20
+
     def draw_all(self) -> None:
         """Draw every cell anew: colours have changed."""
         self._canvas = Canvas(0, 0)
@@ -126,7 +131,7 @@ class Pane(Widget, can_focus=True):
             look = title_look = LEVEL_LOOKS[level]
             heading = f"{LEVEL_GLYPHS[level]} {heading}"
         note, note_look = self.note(view)
-        closed = canvas.height >= 6 and self.screen.size.height >= 20
+        closed = self.closed
         canvas.frame(heading, note, look, title_look, note_look, closed)
         canvas.put(1, 0, self.digit, "key" if self.has_focus else "label")
         inside = inner_size(canvas.width, canvas.height, closed)
