@@ -57,6 +57,7 @@ def forecast(
     batch_sizes: str | None,
     device: str | None,
     capacity: str | None,
+    gpu: str | None,
     time_limit: float | None,
     as_json: bool,
     output: Path | None,
@@ -66,7 +67,7 @@ def forecast(
     sizes = _sizes(batch_sizes, config)
     if output is not None:
         _check_output(output)
-    target = find_device(device or config.device, capacity)
+    target = find_device(device or config.device, capacity, gpu)
     prospect, samples = prospect_of(
         config, config_path, root, target, sizes, time_limit=time_limit or TIME_LIMIT
     )
@@ -132,8 +133,10 @@ def prospect_of(
     return prospect, train_samples(request) if traces else None
 
 
-def find_device(wanted: str, capacity: str | None) -> Device:
+def find_device(wanted: str, capacity: str | None, gpu_name: str | None = None) -> Device:
     """Return what `cuda`, `cuda:1`, `cpu` or `auto` means here, or for a GPU elsewhere.
+
+    `gpu_name`: that GPU's, since what it is decides what cuBLAS takes.
 
     Raises:
         UsageError: the capacity is no size, or there is no such card.
@@ -145,8 +148,15 @@ def find_device(wanted: str, capacity: str | None) -> Device:
     if size is not None and size <= 0:
         raise UsageError(f"--capacity: {capacity!r} leaves no memory at all")
     kind, _, number = wanted.partition(":")
+    if kind in ("mps", "xpu"):
+        raise UsageError(f"there are forecasts for cuda and cpu, none for {wanted} (--device)")
     if kind not in ("auto", "cpu", "cuda") or (number and not number.isdigit()):
         raise UsageError(f"--device: {wanted!r} is not auto, cpu, cuda or cuda:N")
+    if gpu_name is not None:
+        if kind == "cpu":
+            raise UsageError(f"--gpu: the forecast is for a CPU; say --device cuda for {gpu_name}")
+        told = units.gib(size) if size is not None else "of unknown size: give --capacity"
+        return Device("cuda", size, 0, gpu_name, f"{gpu_name}, {told}")
     if kind == "cpu":
         return _cpu(size)
     if kind == "cuda" and size is not None:

@@ -197,6 +197,7 @@ def _forecast_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-b", dest="batch_sizes", metavar="N,N,…", help="the batch sizes")
     parser.add_argument("--device", metavar="DEVICE", help="cuda, cuda:N or cpu")
     parser.add_argument("--capacity", metavar="SIZE", help="of a device elsewhere, such as 24GiB")
+    parser.add_argument("--gpu", metavar="NAME", help="a GPU that is elsewhere, such as H100")
     parser.add_argument("--output", type=Path, metavar="FILE", help="a chart, .svg or .png")
     parser.add_argument(
         "--time-limit",
@@ -218,6 +219,7 @@ def _forecast(options: argparse.Namespace, root: Path) -> int:
         batch_sizes=options.batch_sizes,
         device=options.device,
         capacity=options.capacity,
+        gpu=options.gpu,
         time_limit=options.time_limit,
         as_json=options.json,
         output=options.output,

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from batchtui import units
 from batchtui.errors import StoreError
 from batchtui.forecast.events import Trace
 from batchtui.forecast.fit import Measured, killed_at
@@ -17,7 +18,12 @@ from batchtui.forecast.forecast import Forecaster
 from batchtui.forecast.history import PastRun, differences, learn
 from batchtui.forecast.loaders import Loaders, host_note
 from batchtui.forecast.rows import Context, Forecast
-from batchtui.forecast.settings import AllocatorSettings, cublas_workspace
+from batchtui.forecast.settings import (
+    CUBLAS_WORKSPACE,
+    HOPPER_WORKSPACE,
+    AllocatorSettings,
+    cublas_workspace,
+)
 from batchtui.forecast.trials import kept_trials
 from batchtui.records import Status
 from batchtui.runs.directory import RunDirectory, list_runs
@@ -25,6 +31,7 @@ from batchtui.runs.reader import RunReader
 
 # Of the runs in a folder, the newest tell enough; reading each costs a millisecond.
 _MOST_RUNS = 200
+_LARGE = 64 << 30  # bytes: a GPU with as much may be a Hopper
 
 
 class Prospect:
@@ -62,6 +69,9 @@ class Prospect:
         self.notes = list(notes)
         if device != "cpu" and (note := host_note(config, traces)):
             self.notes.append(note)
+        if device != "cpu" and device_name is None and (capacity or _LARGE) >= _LARGE:
+            more = 2 * (HOPPER_WORKSPACE - CUBLAS_WORKSPACE)
+            self.notes.append(f"the GPU is no Hopper; an H100 takes {units.gib(more)} more (--gpu)")
         context = Context(
             settings=AllocatorSettings.from_environment(variables),
             cublas_workspace=cublas_workspace(variables, device_name),

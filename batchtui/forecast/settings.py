@@ -22,6 +22,7 @@ ROUND_LARGE = 2 * MIB
 UNLIMITED = 1 << 62
 
 CUBLAS_WORKSPACE = 8_519_680  # of a handle, on everything but Hopper
+HOPPER_WORKSPACE = 32 * MIB
 _KERNEL_CODE = {"RTX40": 30 * MIB, "A100": 94 * MIB}
 _HOPPER = ("H100", "H200", "H800", "H20", "GH200")
 
@@ -100,8 +101,8 @@ def cublas_workspace(environment: Mapping[str, str], device_name: str | None = N
     numbers = re.findall(r":(\d+):(\d+)", environment.get("CUBLAS_WORKSPACE_CONFIG", ""))
     if numbers:
         return sum(int(kibibytes) * int(count) for kibibytes, count in numbers) << 10
-    hopper = device_name is not None and any(name in device_name for name in _HOPPER)
-    return 32 * MIB if hopper else CUBLAS_WORKSPACE
+    hopper = any(name in (device_name or "").upper() for name in _HOPPER)
+    return HOPPER_WORKSPACE if hopper else CUBLAS_WORKSPACE
 
 
 def kernel_code(device_name: str | None) -> int:

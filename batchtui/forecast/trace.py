@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from batchtui.errors import BatchtuiError
+from batchtui.errors import BatchtuiError, ConfigError
 from batchtui.forecast.events import ALLOCATE, CATEGORIES, PHASES, Trace
 from batchtui.forecast.fake_device import FakeDevice
 from batchtui.forecast.hollow import HollowModel, unfilled
@@ -93,6 +93,7 @@ def trace_steps(
 
     Raises:
         TraceError: neither kind of fake tensor gets through the step.
+        ConfigError: the model does not take its arguments.
     """
     started = time.monotonic()
     deadline = None if time_limit is None else started + time_limit
@@ -101,6 +102,10 @@ def trace_steps(
     try:
         with unfilled():
             model = HollowModel(build())
+    except ConfigError as error:
+        if isinstance(error.__cause__, TypeError):  # arguments that it does not take
+            raise
+        raise TraceError(f"the model cannot be built: {error}") from error
     except Exception as error:
         raise TraceError(f"the model cannot be built: {one_line(error)}") from error
     if callable(channels_last):

@@ -43,6 +43,11 @@ def test_rows_table_chart_and_exit_code(workplace: Workplace) -> None:
     assert table.returncode == 0
     assert "largest safe batch size" in table.stdout
     assert workplace.run(*words[:-1], "1MiB", "-b", "16,64").returncode == 4
+    hopper = workplace.run(*words[:-1], "80GiB", "-b", "16", "--json", "--gpu", "H100")
+    other = workplace.run(*words[:-1], "80GiB", "-b", "16", "--json")
+    taken = [json.loads(answer.stdout)[0]["peak_bytes"] for answer in (hopper, other)]
+    assert taken[0] - taken[1] > 40 << 20  # cuBLAS has larger workspaces there
+    assert any("no Hopper" in note for note in json.loads(other.stdout)[0]["assumptions"])
     unknown = workplace.run(*words[:-2], "-b", "16", "--json")
     assert json.loads(unknown.stdout)[0]["verdict"] is None
 
@@ -52,9 +57,11 @@ def test_rows_table_chart_and_exit_code(workplace: Workplace) -> None:
     [
         (["-b", "16,x"], "'x' is not a batch size"),
         (["-b", "0"], "'0' is not a batch size"),
+        (["--set", "device=mps"], "none for mps"),
         (["--device", "gpu"], "'gpu' is not auto, cpu, cuda"),
         (["--device", "cuda", "--capacity", "lots"], "'lots' is no size"),
         (["--device", "cuda", "--capacity", "0"], "'0' leaves no memory at all"),
+        (["--device", "cpu", "--gpu", "H100"], "the forecast is for a CPU"),
         (["--output", "chart.pdf"], "neither .svg nor .png"),
         (["--output", "nowhere/chart.svg"], "there is no folder 'nowhere'"),
         (["--time-limit", "0"], "--time-limit: '0' is not a number of seconds from 1"),
@@ -73,4 +80,8 @@ def test_what_cannot_train_is_refused_as_a_start_would(workplace: Workplace) -> 
     words = ["forecast", "tiny.yaml", "--set", "optimizer.args.warmup=3", "--device", "cpu"]
     said = refusal(workplace, *words)
     assert "has no such argument" in said
+    assert "run it once" not in said
+    words[2:] = ["--set", "model.args.wide=3", "--device", "cpu"]
+    said = refusal(workplace, *words)
+    assert "wide" in said
     assert "run it once" not in said
