@@ -49,7 +49,7 @@ class Checkpoints:
         temporary = self._folder / f".{path.name}.{os.getpid()}.tmp"
         try:
             with open(temporary, "wb") as file:
-                torch.save(dict(state), file)  # synchronises: the weights come to the host
+                _write(state, file)
                 file.flush()
                 os.fsync(file.fileno())
             if not self._proven:  # a user's optimizer may keep what could never be loaded again
@@ -199,6 +199,17 @@ def restore_random_state(state: Mapping[str, Any], device: torch.device) -> None
     if "numpy" in state and (numpy := sys.modules.get("numpy")) is not None:
         kind, keys, *rest = state["numpy"]
         numpy.random.set_state((kind, keys.numpy().astype("uint32"), *rest))
+
+
+def _write(state: Mapping[str, Any], file: BinaryIO) -> None:
+    """Write a state. torch ends its archive after an error too, and fails again, of that."""
+    try:
+        torch.save(dict(state), file)  # synchronises: the weights come to the host
+    except RuntimeError as error:
+        cause = error.__context__
+        while cause is not None and not isinstance(cause, OSError):
+            cause = cause.__context__
+        raise cause or error from None
 
 
 def _sync_folder(folder: Path) -> None:

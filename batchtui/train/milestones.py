@@ -84,7 +84,8 @@ class Milestones:
             path = self.checkpoints.save(self._state())
             record.file, record.bytes = path.name, path.stat().st_size
         except Exception as error:  # whatever a user's optimizer keeps, a full disk, a lost share
-            reason = str(error).partition("\n")[0] or type(error).__name__
+            said = error.strerror if isinstance(error, OSError) else None
+            reason = said or str(error).partition("\n")[0] or type(error).__name__
             record.error = reason
             self.say(f"no checkpoint at step {progress.step}: {reason}")
         self.save_seconds = time.perf_counter() - started

@@ -6,8 +6,11 @@ import dataclasses
 import math
 import os
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
+from batchtui import units
 from batchtui.errors import StoreError
 from batchtui.records import Event, MachineSample, RunSummary, Status
 from batchtui.runs.directory import RunDirectory
@@ -27,18 +30,34 @@ RECENT_STEPS = 512
 _EVENTS = 50
 _FEW_GPUS = 4
 _PROCESSOR, _MEMORY = ("cpu", "worker_cpu"), ("limit_used", "worker_resident")
+_SILENT_S = 5.0  # since the supervisor wrote
+_FULL_BYTES = 1 << 20
 _CURVES = ("step_s", "loss", "variance")
 # How long the view of an ended run is good while its files stand still: they may lie where a
 # change shows late, and forecasts go by when the view was taken.
 _STILL_S = 30.0
 
 
+def free_bytes(folder: Path) -> float:
+    """Return what a disk has left for this user, in bytes."""
+    try:
+        disk = os.statvfs(folder)
+    except OSError:
+        return math.inf
+    return disk.f_bavail * disk.f_frsize
+
+
 class RunSource:
     """Reads one run; `span` are the first and the last step of what is wanted in detail."""
 
-    def __init__(self, run: RunDirectory, log: LogTail | None = None) -> None:
+    def __init__(
+        self,
+        run: RunDirectory,
+        log: LogTail | None = None,
+        free: Callable[[Path], float] = free_bytes,
+    ) -> None:
         """Take a run, and the log of the one before where it goes on below that."""
-        self._run = run
+        self._run, self._free = run, free
         self._reader = RunReader(run)
         self._past = Past(run, WIDTH)
         self.log = log or LogTail(run.log)
@@ -108,6 +127,7 @@ class RunSource:
             events=(),
             log=self.log.read(now, self._events()),
             phase_since=self._phase_since,
+            trouble=self._unrecorded(summary, meta, now),
         )
         self._good = facts
         return facts
@@ -128,6 +148,16 @@ class RunSource:
             gpu = ("used", "worker_used")
             return processor, self._past.read(self._reader, gpu, since, shown.index)
         return processor, {column: host[column] for column in _MEMORY}
+
+    def _unrecorded(self, summary: RunSummary, meta: Mapping[str, Any], now: float) -> str | None:
+        """Say that the numbers stand still because the supervisor cannot write them."""
+        heartbeat = meta.get("heartbeat")
+        alive = Status(summary.status).alive and summary.status != Status.LOST
+        if not alive or not isinstance(heartbeat, (int, float)) or now - heartbeat < _SILENT_S:
+            return None
+        if self._free(self._run.path) > _FULL_BYTES:
+            return None  # a clock that differs, a machine that was asleep
+        return f"the disk is full: nothing recorded for {units.duration(now - heartbeat)}"
 
     def _takeovers(self, summary: RunSummary) -> tuple[Takeover, ...]:
         """Return the runs whose samples are shown, this one last."""

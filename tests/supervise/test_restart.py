@@ -179,6 +179,31 @@ def test_a_size_that_runs_out_of_memory_is_gone_back_from_once(chain: Chain, lat
     assert deaths == {4: False, 8: True}
 
 
+def test_a_size_that_fills_the_memory_is_gone_back_from(
+    chain: Chain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BATCHTUI_TEST_FULL", "8")
+    dead, back = went_back(chain, ())
+    meta = dead.meta()
+    assert meta["status"] == "stopped"
+    assert "over limits.memory" in meta["cause"]
+    reason = "back to batch size 4: 8 filled the memory"
+    assert dead.said()[-1] == f"{reason}; goes on as run-003"
+    back.until_steps(meta["steps"] + 3)  # from where the memory was full, not from before
+    assert (back.meta()["batch_size"], back.said()) == (4, [f"{reason}, after run-002"])
+    back.stop()
+    deaths = {run.batch_size: run.out_of_memory for run in past_runs(chain.run.path.parent)}
+    assert deaths == {4: False, 8: True}
+
+
+def test_who_went_back_does_not_go_back_again(chain: Chain) -> None:
+    _, back = went_back(chain, ("oom_above=7", "oom_in=run-003"))
+    back.until(back.run.database.exists)
+    meta = back.end()
+    assert (meta["status"], meta.get("successor")) == ("out of memory", None)
+    assert chain.runs() == ["run-001", "run-002", "run-003"]
+
+
 def test_one_that_fails_before_its_first_step_is_gone_back_from(chain: Chain) -> None:
     dead, back = went_back(chain, ("fail_above=7",))
     assert dead.meta()["status"] == "failed"

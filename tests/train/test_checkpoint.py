@@ -52,7 +52,7 @@ def test_a_full_disk_keeps_the_old_one(tmp_path: Path) -> None:
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2000, before[1]))
     try:
-        with pytest.raises((OSError, RuntimeError)):
+        with pytest.raises(OSError, match="File too large"):  # torch says something else
             checkpoints.save(state(2))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from batchtui.records import Checkpoint, Evaluation, Event, GpuSample, MachineSample, Step
 from batchtui.runs.directory import RunDirectory
+from batchtui.runs.identity import Identity
 from batchtui.runs.store import RunStore
 from batchtui.tui.source import RunSource
 
@@ -162,3 +164,16 @@ def test_a_long_run_is_read_in_bounded_time(run: RunDirectory) -> None:
     assert list(close_up.loss.x) == [float(step) for step in range(100_000, 100_301)]
     assert close_up.time[0] == START + 10_000.0
     store.close(final=False)
+
+
+def test_a_supervisor_that_cannot_write_for_a_full_disk_is_told(run: RunDirectory) -> None:
+    store = fill(run, 10)
+    me = Identity.of(os.getpid())
+    assert me is not None
+    store.set_meta(status="running", heartbeat=time.time() - 60, host=socket.gethostname())
+    store.set_meta(supervisor_pid=me.pid, supervisor_start=me.start, boot_id=me.boot)
+    store.commit()
+    store.close(final=True)
+    view = RunSource(run, free=lambda folder: 0).read()
+    assert view.trouble == "the disk is full: nothing recorded for 1m00s"
+    assert RunSource(run).read().trouble is None  # there is room: a clock that differs

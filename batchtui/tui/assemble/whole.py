@@ -53,7 +53,7 @@ def describe(facts: Facts, status: Status) -> tuple[str, str | None]:
     if status is Status.RUNNING:
         if doing and doing.startswith("evaluat"):
             return "evaluating", None
-        return "training", None if doing in (None, "training") else doing
+        return "training", _unsaved(facts) if doing in (None, "training") else doing
     if status is Status.STOPPING and facts.meta.get("successor"):
         return "restarting", doing or f"as {clean(str(facts.meta['successor']), 60)}"
     if status in (Status.STARTING, Status.STOPPING):
@@ -63,6 +63,12 @@ def describe(facts: Facts, status: Status) -> tuple[str, str | None]:
         silent = None if heartbeat is None else facts.now - heartbeat
         return "lost", f"no sign of life for {units.duration(silent)}" if silent else None
     return status.value, clean(summary.cause, 300) if summary.cause else None
+
+
+def _unsaved(facts: Facts) -> str | None:
+    """Say that the newest checkpoint could not be written: a crash now would cost more."""
+    error = facts.checkpoints[-1].error if facts.checkpoints else None
+    return None if error is None else clean(f"▲ no checkpoint: {error}", 120)
 
 
 def progress(facts: Facts, status: Status) -> Progress:

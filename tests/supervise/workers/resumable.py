@@ -1,7 +1,7 @@
 """A training without torch that goes on from checkpoints, at the batch size of launch.json.
 
 resumable.py RUN [every=0.02] [steps=1000000] [checkpoint_every=0] [save=SECONDS] [keep=1]
-             [oom_above=N] [hang_above=N] [fail_above=N] [full=1] [unsaved=1]
+             [oom_above=N] [oom_in=RUN] [hang_above=N] [fail_above=N]
 
 `save` is how long a checkpoint takes, `keep=0` leaves none, `oom_above` and its like misbehave at
 larger batch sizes before the first step; `late=STEPS` makes so many steps first.
@@ -73,7 +73,7 @@ write(
 begun = step
 while step < STEPS:
     if step - begun >= int(OPTIONS.get("late", 0)):
-        if above("oom_above"):
+        if above("oom_above") or OPTIONS.get("oom_in") == RUN.name:
             account = {"type": "torch.OutOfMemoryError", "message": "CUDA out of memory. Tried",
                        "traceback": "", "time": time.time()}  # fmt: skip
             (RUN / "error.json").write_text(json.dumps(account))
