@@ -186,6 +186,11 @@ class BatchtuiApp(App[int]):
             yield from main_commands(self._main)
         yield SystemCommand("Draw anew", "Send the whole screen again", self.action_redraw)
 
+    def action_command_palette(self) -> None:
+        """Open the palette and leave what is behind it as it is: dimmed, every cell is sent."""
+        super().action_command_palette()
+        self.screen.styles.background = "transparent"
+
     def ask_to_stop(self) -> None:
         """Ask the supervisor to stop the run, in a thread: it may take its time to answer."""
 
