@@ -36,11 +36,26 @@ class Status(str, Enum):
 _ALIVE = frozenset({Status.STARTING, Status.RUNNING, Status.STOPPING, Status.LOST})
 
 
+class Fields:
+    """Equality and repr by fields, once: to generate them for each class slows every start."""
+
+    __slots__: tuple[str, ...] = ()
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
+
+    def __repr__(self) -> str:
+        fields = (f"{name}={getattr(self, name)!r}" for name in self.__slots__)
+        return f"{type(self).__name__}({', '.join(fields)})"
+
+
 # ---------------------------------------------------------------------------- the journal
 
 
-@dataclass(slots=True, kw_only=True)
-class Start:
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+class Start(Fields):
     """Who trains what: the first record of a rank, once model and data stand."""
 
     kind: ClassVar[str] = "start"
@@ -64,8 +79,8 @@ class Start:
     first_samples: int = 0  # samples already trained by them
 
 
-@dataclass(slots=True, kw_only=True)
-class Phase:
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+class Phase(Fields):
     """What the worker is busy with, where that is not training steps."""
 
     kind: ClassVar[str] = "phase"
@@ -73,8 +88,8 @@ class Phase:
     phase: str  # a few words: "importing torch", "loading the data", "evaluating", …
 
 
-@dataclass(slots=True, kw_only=True)
-class Step:
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+class Step(Fields):
     """One optimizer step. The five parts add up to no more than `step_s`."""
 
     kind: ClassVar[str] = "step"
@@ -99,8 +114,8 @@ class Step:
     peak: int | None = None  # most allocated during the step
 
 
-@dataclass(slots=True, kw_only=True)
-class Evaluation:
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+class Evaluation(Fields):
     """A pass over the held-out split."""
 
     kind: ClassVar[str] = "evaluation"
@@ -115,8 +130,8 @@ class Evaluation:
     peak: int | None = None  # most accelerator memory allocated during the pass
 
 
-@dataclass(slots=True, kw_only=True)
-class Checkpoint:
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+class Checkpoint(Fields):
     """A checkpoint that is complete on disk, or the reason why there is none."""
 
     kind: ClassVar[str] = "checkpoint"
@@ -130,8 +145,8 @@ class Checkpoint:
     error: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
-class Note:
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+class Note(Fields):
     """A line the worker wants the user to see; `level` is info or warning."""
 
     kind: ClassVar[str] = "note"
@@ -140,8 +155,8 @@ class Note:
     message: str
 
 
-@dataclass(slots=True, kw_only=True)
-class End:
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+class End(Fields):
     """The worker's last record; without one it died."""
 
     kind: ClassVar[str] = "end"
@@ -157,8 +172,8 @@ Record = Start | Phase | Step | Evaluation | Checkpoint | Note | End
 RECORD_TYPES: tuple[type, ...] = (Start, Phase, Step, Evaluation, Checkpoint, Note, End)
 
 
-@dataclass(slots=True, kw_only=True)
-class WorkerError:
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+class WorkerError(Fields):
     """error.json: the worker's own account of its death."""
 
     type: str  # the exception's qualified name
@@ -173,8 +188,8 @@ class WorkerError:
 # ------------------------------------------------------------------- samples of the machine
 
 
-@dataclass(slots=True, kw_only=True)
-class GpuSample:
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+class GpuSample(Fields):
     """One GPU (or MIG slice) as NVML sees it. A sensor that fails costs its field alone."""
 
     index: int  # NVML's; a MIG slice has 100 × (card + 1) + slice
@@ -191,8 +206,8 @@ class GpuSample:
     error: str | None = None  # e.g. "GPU is lost"
 
 
-@dataclass(slots=True, kw_only=True)
-class MachineSample:
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+class MachineSample(Fields):
     """One pass over all sensors: one timestamp. Fractions are 0…1."""
 
     time: float
@@ -218,8 +233,8 @@ class MachineSample:
 # ------------------------------------------------------------------------------ the run
 
 
-@dataclass(slots=True, kw_only=True)
-class Event:
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+class Event(Fields):
     """Something worth remembering with the run. `level`: info, warning or error."""
 
     time: float
@@ -229,8 +244,8 @@ class Event:
     step: int | None = None
 
 
-@dataclass(slots=True, kw_only=True)
-class RunSummary:
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+class RunSummary(Fields):
     """What `runs --json` lists and `show --json` begins with, and a little more for the screen.
 
     The first block is a public format: names and order are stable.
@@ -255,8 +270,8 @@ class RunSummary:
     cause: str | None = None  # why it ended, in one line
 
 
-@dataclass(slots=True, kw_only=True)
-class Fallback:
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+class Fallback(Fields):
     """The last run that was known to work, and how long a new size may take for its first step."""
 
     run: str  # whose configuration is gone back to
@@ -264,8 +279,8 @@ class Fallback:
     first_step_within: float  # seconds from the launch
 
 
-@dataclass(slots=True, kw_only=True)
-class LaunchSpec:
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+class LaunchSpec(Fields):
     """launch.json: all that supervisor and worker need to know of a run, written once."""
 
     run: str
