@@ -149,6 +149,18 @@ async def test_a_warning_is_whole_at_the_least_size() -> None:
         assert has(app, "!! GPU 0 memory 98% full")
 
 
+async def test_at_the_least_size_nothing_is_cut_within_a_word() -> None:
+    for state, keys, whole in (
+        ("nan", (), "!! 3 steps with a NaN or… "),
+        ("training", ("q",), "attach again at any…"),
+        ("training", ("4", "z", "left"), " · loss 0.551  "),
+        ("restarting", (), "◑ restarting  1/90"),
+    ):
+        async with running(STATES[state], (60, 16)) as (app, pilot):
+            await pilot.press(*keys)
+            assert has(app, whole)
+
+
 async def test_states_have_words_and_causes() -> None:
     for state, texts in {
         "starting": ("◌ starting", "▶ importing torch", "· first batch", "no loss yet"),

@@ -45,8 +45,7 @@ class HeaderPane(Pane, can_focus=False):
         x = canvas.put(1, 0, "◆ ", "brand")
         if width >= 100:
             x = canvas.put(x, 0, "batchtui ", "brand")
-        # The name gives way to the status, the numbers at the right, epoch and batch size; to an
-        # answer, too.
+        # The name gives way to status, numbers at the right, epoch, batch size, and to an answer.
         room = width - x - glyphs.width(view.word) - max(43, glyphs.width(self.message) + 8)
         x = canvas.put(x, 0, glyphs.clip(view.run, max(8, min(32, room))), "strong") + 2
         glyph, look = STATES[view.status]
@@ -57,8 +56,9 @@ class HeaderPane(Pane, can_focus=False):
         end = width - 1
         if not urgent or x + glyphs.width(text) <= width - _RIGHT:
             end = self._right(canvas, view)
-        if text:
-            x = canvas.put(x, 0, glyphs.clip_words(text, max(0, end - 1 - x)), said_look) + 2
+        said = glyphs.clip_words(text, max(0, end - 1 - x))
+        if said and (said == text or len(said) > 5):  # `as…` says nothing
+            x = canvas.put(x, 0, said, said_look) + 2
         self._middle(canvas, view, x, end - 2)
         if canvas.height > 1 and view.detail is not None:
             canvas.put(3, 1, glyphs.clip(view.detail, canvas.width - 4), "text")

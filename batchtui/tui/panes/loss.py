@@ -6,6 +6,7 @@ from batchtui import units
 from batchtui.tui.axes import SCALES, whole_window
 from batchtui.tui.panes.meaning import draw_meaning
 from batchtui.tui.view import Course, Picture, Points, View, Window
+from batchtui.tui.widgets import glyphs
 from batchtui.tui.widgets.canvas import Canvas
 from batchtui.tui.widgets.chart import LEAST_LABELLED, Box, Chart, Curve, draw_chart
 from batchtui.tui.widgets.chart_pane import ChartPane
@@ -69,7 +70,8 @@ class LossPane(ChartPane):
             return
         top = 0
         if loss.alarm is not None:
-            canvas.put(0, 0, f" !! {loss.alarm} ", "alarm")
+            text = glyphs.clip_words(loss.alarm, canvas.width - 5)
+            canvas.put(0, 0, f" !! {text} ", "alarm")
             top = 1
         rows = 0 if canvas.height < 5 else 1 if canvas.height < 8 else 2
         if rows:

@@ -44,7 +44,7 @@ class LeaveDialog(Dialog[str]):
             y = 3 + index
             canvas.put(0, y, "▶" if chosen else " ", "brand")
             canvas.put(2, y, f"{name:<8}", "strong" if chosen else "text")
-            canvas.put(10, y, meaning, "text" if chosen else "dim")
+            canvas.put_words(10, y, meaning, "text" if chosen else "dim")
         x = 0
         for key, what in (("enter", "do it"), ("d", "detach"), ("s", "stop"), ("esc", "stay")):
             x = canvas.put(x, 6, key, "key") + 1

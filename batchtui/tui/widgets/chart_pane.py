@@ -11,6 +11,7 @@ from textual.message import Message
 
 from batchtui.tui.axes import AXES, along, named, place, places_of, words
 from batchtui.tui.view import Course, Mark, Picture, Points, View, Window
+from batchtui.tui.widgets import glyphs
 from batchtui.tui.widgets.canvas import Canvas
 from batchtui.tui.widgets.chart import Box, plot_box
 from batchtui.tui.widgets.lens import Lens, Span
@@ -133,7 +134,8 @@ class ChartPane(Pane):
             if place_ is not None:
                 x = canvas.put(x, 0, f" · {words(place_, axis)}", "label")
         for value in values:
-            x = canvas.put(x, 0, f" · {value}", "text")
+            if x + 3 + glyphs.width(value) <= canvas.width:  # half a number would be another
+                x = canvas.put(x, 0, f" · {value}", "text")
 
     def index_at_cursor(self, course: Course) -> int | None:
         """Return the point of the course that is nearest to the cursor."""
