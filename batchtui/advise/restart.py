@@ -148,7 +148,7 @@ def learning_rates(facts: Facts, before: int, after: int) -> dict[str, Rate]:
     ratio = after / before
     scale = facts.noise_scale
     if scale is None:
-        noise = Rate(None, "the gradient noise scale is not measured")
+        noise = Rate(None, "it takes gradients of half batches, which no run records yet")
     else:
         noise = Rate((1 + scale / before) / (1 + scale / after))
     return {

@@ -99,7 +99,7 @@ def test_the_epoch_goes_on_with_what_is_left_of_it() -> None:
         (Change(0), "a batch size is a whole number above 0"),
         (Change(1001), "only 1,000 samples"),
         (Change(8, lr=float("inf")), "a learning rate is a number above 0"),
-        (Change(8, rule="noise"), "is not measured; choose another, or type a rate"),
+        (Change(8, rule="noise"), "which no run records yet; choose another, or type a rate"),
         (Change(8, rule="cubic"), "one of auto, keep, linear, sqrt, noise"),
     ],
 )

@@ -35,7 +35,10 @@ def root(tmp_path: Path) -> Path:
     [
         (("half", "--batch-size", "257"), "the training split has only 256 samples"),
         (("half", "--batch-size", "8", "--lr-rule", "cube"), "auto, keep, linear, sqrt, noise"),
-        (("half", "--batch-size", "8", "--lr-rule", "noise"), "noise scale is not measured"),
+        (
+            ("half", "--batch-size", "8", "--lr-rule", "noise"),
+            "rule 'noise': it takes gradients of half batches, which no run records yet",
+        ),
         (("half", "--batch-size", "8", "--lr", "1", "--lr-rule", "keep"), "not allowed with"),
         (("half",), "--batch-size"),
         (("half-002", "--batch-size", "8"), "no run 'half-002'"),

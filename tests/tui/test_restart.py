@@ -74,7 +74,7 @@ async def test_rule_rate_and_global_batch_can_be_chosen() -> None:
     async with running(GPU, restart=restarts) as (app, pilot):
         await opened(pilot, "less_than_sign")
         await pilot.press("r")
-        assert has(app, "0.100 → 0.0707  sqrt")
+        assert has(app, "0.100 → 0.0707  sqrt", "no noise rule: it takes gradients of half batches")
         await pilot.press("r")  # the noise scale is not measured: its rule is passed over
         assert has(app, "0.100 → 0.100  keep")
         await pilot.press("g")

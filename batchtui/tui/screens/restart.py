@@ -44,15 +44,13 @@ class RestartDialog(Dialog[Plan]):
         self._rule: str | None = None
         self._rate: float | None = None
         self._typed: str | None = None  # the rate, while it is typed
-        self._keep = False
-        self._sure = False
+        self._keep = self._sure = False
         self._work_out()
 
     def learn(self, view: View, outlook: Outlook | None) -> None:
         """Take newer numbers."""
         self._view, self._outlook = view, outlook
-        self._work_out()
-        self.redraw()
+        self._change()
 
     def _work_out(self) -> None:
         """Work out what the present choice comes to."""
@@ -87,6 +85,8 @@ class RestartDialog(Dialog[Plan]):
             canvas.put(0, y, f"!! it will not fit{again}", "bad")
         elif self.plan is not None and self.plan.notes:
             canvas.put(0, y, self.plan.notes[0], "warn")
+        elif self._rule is not None and self.plan is not None and self.plan.rates["noise"].reason:
+            canvas.put(0, y, f"no noise rule: {self.plan.rates['noise'].reason}", "dim")
         elif self._next > (self._view.batch.size or 0):
             canvas.put(0, y, "should it die of its size, the training goes back by itself", "dim")
         self._keys(canvas, canvas.height - 1)
