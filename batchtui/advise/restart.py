@@ -47,6 +47,7 @@ class Facts:
     rule: str = "auto"  # as configured
     noise_scale: float | None = None  # the gradient's, in samples
     train_samples: int | None = None
+    epochs: int | None = None
     samples: int = 0
     step: int = 0
     alive: bool = True
@@ -96,6 +97,7 @@ def facts_of(summary: RunSummary, meta: Mapping[str, Any], alive: bool) -> Facts
         lr=float(lr) if isinstance(lr, (int, float)) else None,
         rule=str(config["training"].get("lr_rule", "auto")),
         train_samples=meta.get("train_samples"),
+        epochs=meta.get("epochs"),
         samples=summary.samples,
         step=summary.steps,
         alive=alive,
@@ -117,6 +119,9 @@ def plan(facts: Facts, change: Change) -> Plan:
             f"batch size {size}{ranks}: the training split has only "
             f"{count(facts.train_samples)} samples"
         )
+    total = (facts.epochs or 0) * (facts.train_samples or 0)
+    if total and facts.samples >= total:
+        raise UsageError(f"all {count(facts.epochs)} epochs are trained: nothing is left")
     accumulate, notes = _accumulation(facts, change)
     before = facts.batch_size * facts.accumulate * facts.world_size
     after = size * accumulate * facts.world_size

@@ -32,7 +32,8 @@ from batchtui.supervise.successor import (
 _POLL_S = 0.1
 # The stop ladder of the old run ends well before, with a kill if need be.
 _PATIENCE_S = 240.0
-_SETTLE_S = 60.0  # for the first step at the new size; what takes longer goes on unwatched
+_SETTLE_S = 60.0  # for the first step, where nothing ends a run that makes none
+_GIVING_UP_S = 15.0  # for a worker to be killed, and the way back to begin
 _SLOW_STARTUP_S = 30.0  # of an ended run, whose start-up nobody remembers
 _EXIT_CODES = {Status.OUT_OF_MEMORY: 3, Status.FAILED: 1, Status.LOST: 1}
 
@@ -63,6 +64,12 @@ def plan_of(run: RunDirectory, change: Change) -> Plan:
         summary, meta = reader.summary(), reader.meta()
     if summary.status == Status.FINISHED:
         raise UsageError(f"{run.name} has finished: nothing is left to train")
+    if summary.status == Status.STOPPING:
+        following = meta.get("successor")
+        already = f"restarts as {following} already: restart that one, once it trains"
+        raise UsageError(
+            f"{run.name} {already if following else 'is stopping: wait until it has ended'}"
+        )
     return plan(facts_of(summary, meta, is_supervised(run)), change)
 
 
@@ -165,6 +172,8 @@ def _go_on(run: RunDirectory, settings: Settings) -> RunDirectory:
     """Start the next run of one that has ended."""
     with only_one(run.path.parent):
         recover(run)
+        if RunReader(run).summary().status == Status.FINISHED:
+            raise UsageError(f"{run.name} has finished: nothing is left to train")
         spec = run.read_launch()
         for other in runs_of(run.path.parent, Path(spec.config_path or "")):
             if is_supervised(other):
@@ -200,15 +209,18 @@ def _fallback(run: RunDirectory, settings: Settings) -> Fallback | None:
 
 def _settle(run: RunDirectory) -> tuple[int, RunDirectory]:
     """Wait for the first step at the new size; return an exit code, and the run that goes on."""
-    deadline = time.monotonic() + _SETTLE_S
+    fallback = run.read_launch().fallback  # what takes that long is gone back from
+    patience = _SETTLE_S if fallback is None else fallback.first_step_within + _GIVING_UP_S
+    deadline = time.monotonic() + patience
     reader = RunReader(run)
     while time.monotonic() < deadline:
         summary = _summary(reader)
         if summary is not None and not Status(summary.status).alive:
             return _ended(run, summary, reader.meta().get("successor"))
         if summary is not None and reader.recent_steps(1):
-            break
+            return 0, run
         time.sleep(_POLL_S)
+    print(f"batchtui: {run.name} has made no step yet; it goes on", file=sys.stderr)
     return 0, run
 
 

@@ -58,8 +58,10 @@ class Succession:
 
     def asked(self, message: dict[str, Any], custody: Custody) -> dict[str, Any]:
         """Answer a request for a restart, and begin to stop the worker."""
+        if self._next is not None:
+            return {"ok": False, "error": f"{self._run.name} restarts as {self._next.name} already"}
         if custody.asked is not None or custody.exit_code is not None:
-            return {"ok": False, "error": f"{self._run.name} is stopping already"}
+            return {"ok": False, "error": f"{self._run.name} is stopping: wait until it has ended"}
         try:
             settings = Settings.parse(message)
             following = reserve(self._run)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
+from batchtui.advise.restart import Change
 from batchtui.cli import main
+from batchtui.commands.restart import plan_of, request_restart
 from batchtui.config.schema import Config, DataLoaders, to_dict
+from batchtui.errors import UsageError
 from batchtui.records import LaunchSpec
 from batchtui.runs.directory import RunDirectory
 from batchtui.runs.store import RunStore
@@ -55,6 +59,30 @@ def test_what_makes_no_sense_is_one_line_and_changes_nothing(
     assert reason in errors
     assert (errors.count("\n"), output) == (1, "")
     assert [path for path in sorted(root.rglob("*")) if path.name != ".lock"] == before
+
+
+def test_a_plan_that_was_made_before_the_end_starts_nothing_after_it(root: Path) -> None:
+    made = plan_of(RunDirectory(root / "half-001"), Change(8))
+    with pytest.raises(UsageError, match="done-001 has finished: nothing is left to train"):
+        request_restart(RunDirectory(root / "done-001"), made)
+    assert len([path for path in root.iterdir() if path.is_dir()]) == 3
+
+
+@pytest.mark.parametrize(
+    ("successor", "reason"),
+    [
+        ("half-002", "half-001 restarts as half-002 already"),
+        (None, "half-001 is stopping: wait until it has ended"),
+    ],
+)
+def test_one_that_is_stopping_is_not_asked(root: Path, successor: str | None, reason: str) -> None:
+    run = RunDirectory(root / "half-001")
+    store = RunStore(run.database)
+    store.set_meta(status="stopping", successor=successor, heartbeat=time.time())
+    store.commit()
+    store.close(final=True)
+    with pytest.raises(UsageError, match=reason):
+        plan_of(run, Change(8))
 
 
 def test_what_cannot_be_launched_leaves_no_run(

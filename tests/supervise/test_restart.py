@@ -93,7 +93,7 @@ def test_a_second_request_is_refused_and_nothing_is_left_of_it(chain: Chain) -> 
     chain.until_steps(2)
     new = chain.restart(8)
     reply = request(chain.run, {"op": "restart", "batch_size": 16, "accumulate": 1})
-    assert reply == {"ok": False, "error": "run-001 is stopping already"}
+    assert reply == {"ok": False, "error": "run-001 restarts as run-002 already"}
     chain.end()
     new.until_steps(3)
     new.stop()

@@ -141,6 +141,20 @@ async def test_enter_without_a_choice_or_at_the_end_says_so() -> None:
         assert has(app, "finished: nothing is left to train")
 
 
+async def test_a_training_that_ends_under_the_dialog_is_not_restarted() -> None:
+    restarts, source = Restarts(), FakeSource(GPU)
+    async with running(source, restart=restarts, refresh=0.1) as (app, pilot):
+        await opened(pilot, "greater_than_sign")
+        trained = {"epochs": 12, "train_samples": 64 * 150}
+        source.facts = dataclasses.replace(GPU, meta=GPU.meta | trained)
+        await settle(pilot, lambda: "all 12 epochs are trained" in "\n".join(lines(app)))
+        source.facts = facts(1800, status="finished", ended=fake.NOW, meta={"config": CONFIG})
+        await settle(pilot, lambda: "the training has finished" in "\n".join(lines(app)))
+        await pilot.press("enter")
+        assert isinstance(app.screen, RestartDialog)
+        assert restarts.plans == []
+
+
 @pytest.mark.parametrize("size", [(60, 16), (80, 24)])
 async def test_the_dialog_fits(size: tuple[int, int]) -> None:
     async with running(GPU, size, prospect=FakeProspect, restart=Restarts()) as (app, pilot):

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from batchtui import units
 from batchtui.advise.restart import Facts, Plan
+from batchtui.errors import UsageError
+from batchtui.records import Status
 from batchtui.tui.view import View
 
 
 def facts_of(view: View) -> Facts:
-    """Return what a plan needs to know, as far as the view has it."""
+    """Return what a plan needs to know, as far as the view has it.
+
+    Raises:
+        UsageError: the training has finished.
+    """
+    if view.status is Status.FINISHED:
+        raise UsageError("the training has finished: nothing is left to train")
     batch = view.batch
     return Facts(
         batch_size=batch.size or 1,
@@ -18,6 +26,7 @@ def facts_of(view: View) -> Facts:
         lr=batch.lr,
         rule=batch.lr_rule,
         train_samples=batch.train_samples,
+        epochs=view.progress.epochs,
         samples=batch.samples,
         step=view.progress.step or 0,
         alive=view.status.alive,

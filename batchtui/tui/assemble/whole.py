@@ -91,7 +91,8 @@ def progress(facts: Facts, status: Status) -> Progress:
     return Progress(
         epoch=summary.epoch,
         epochs=int(epochs) if epochs else None,
-        step=summary.steps,
+        # A run that goes on from another says where once its worker is that far.
+        step=None if summary.parent and not summary.steps else summary.steps,
         batch_size=summary.batch_size,
         fraction=fraction,
         remaining_s=remaining,
