@@ -19,7 +19,7 @@ class Preferences:
         self.theme: str | None = None
         self.hidden: frozenset[str] = frozenset()
         self.axes: dict[str, str] = {}
-        self.loss_scale: str | None = None
+        self.scales: dict[str, str] = {}
         self._path = path
         with contextlib.suppress(OSError, ValueError):
             self._take(json.loads(path.read_text(encoding="utf-8")) if path is not None else {})
@@ -27,17 +27,12 @@ class Preferences:
     def _take(self, kept: object) -> None:
         if not isinstance(kept, dict):
             return
-        theme, hidden, axes, scale = (
-            kept.get(key) for key in ("theme", "hidden", "axes", "loss_scale")
-        )
+        theme, hidden = kept.get("theme"), kept.get("hidden")
         if isinstance(theme, str):
             self.theme = theme
-        if isinstance(scale, str):
-            self.loss_scale = scale
         if isinstance(hidden, list):
             self.hidden = frozenset(name for name in hidden if isinstance(name, str))
-        if isinstance(axes, dict):
-            self.axes = {pane: axis for pane, axis in axes.items() if isinstance(axis, str)}
+        self.axes, self.scales = _words(kept.get("axes")), _words(kept.get("scales"))
 
     def keep(self) -> None:
         """Write the file, beside the old one and then in its place."""
@@ -45,13 +40,20 @@ class Preferences:
             return
         kept = {
             "theme": self.theme, "hidden": sorted(self.hidden), "axes": self.axes,
-            "loss_scale": self.loss_scale,
+            "scales": self.scales,
         }  # fmt: skip
         beside = self._path.with_suffix(f".{os.getpid()}")
         with contextlib.suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             beside.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
             beside.replace(self._path)
+
+
+def _words(kept: object) -> dict[str, str]:
+    """Return the words that are kept for panes."""
+    if not isinstance(kept, dict):
+        return {}
+    return {pane: word for pane, word in kept.items() if isinstance(word, str)}
 
 
 def at_home() -> Preferences:

@@ -61,7 +61,7 @@ async def test_l_takes_the_next_scale_of_the_loss_and_it_is_remembered(tmp_path:
         assert has(app, "Loss and variance · linear")
         await pilot.press("l")
         assert "variance ·" not in "\n".join(lines(app))
-    assert Preferences(path).loss_scale == "auto"
+    assert Preferences(path).scales == {"loss": "auto"}
 
 
 async def test_the_last_pane_stays() -> None:

@@ -19,15 +19,10 @@ class LossPane(ChartPane):
     title = "Loss and variance"
     digit = "⁴"
     hint = f"{ChartPane.hint} · l scale"
-    scale = SCALES[0]
 
     def on_mount(self) -> None:
         super().on_mount()
         self._scale = Scale(zero=True)
-
-    def take_scale(self, scale: str | None) -> None:
-        """Draw linear or log from now on; else as suits the data."""
-        self.scale = scale if scale in SCALES else SCALES[0]
 
     def heading(self, view: View) -> str:
         scale = "" if self.scale == SCALES[0] else " · linear"

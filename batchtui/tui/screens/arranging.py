@@ -122,9 +122,9 @@ class ArrangingScreen(ChoosingScreen):
     def action_scale(self) -> None:
         """Draw the loss on the next scale, the one first that it does not have now."""
         pane = self.query_one(LossPane)
-        pane.take_scale(next_scale(pane.scale, pane.view is not None and pane.view.loss.wide))
+        pane.scale = next_scale(pane.scale, pane.view is not None and pane.view.loss.wide)
         pane.redraw()
-        self.preferences.loss_scale = pane.scale
+        self.preferences.scales["loss"] = pane.scale
         self.preferences.keep()
         self.notify_briefly(f"scale of the loss: {pane.scale}")
 

@@ -93,9 +93,7 @@ class MainScreen(ArrangingScreen):
         pane.set_classes(classes)
         pane.set_reactive(Pane.view, self._newest)
         if isinstance(pane, ChartPane):
-            pane.take_axis(self.preferences.axes.get(id))
-        if isinstance(pane, LossPane):
-            pane.take_scale(self.preferences.loss_scale)
+            pane.recall(self.preferences)
         return pane
 
     # What is shown ------------------------------------------------------------------------

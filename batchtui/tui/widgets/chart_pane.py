@@ -9,7 +9,8 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
-from batchtui.tui.axes import AXES, along, named, place, places_of, words
+from batchtui.tui.axes import AXES, SCALES, along, named, place, places_of, words
+from batchtui.tui.preferences import Preferences
 from batchtui.tui.view import Course, Mark, Picture, Points, View, Window
 from batchtui.tui.widgets import glyphs
 from batchtui.tui.widgets.canvas import Canvas
@@ -37,6 +38,7 @@ class ChartPane(Pane):
         Binding("end", "newest", "As it was", show=False),
     ]
     axis = "step"
+    scale = SCALES[0]
     label_width = 11
     hint = "← → cursor · + − zoom · PgUp PgDn pan · x axis"
     _box = Box(0, 0, 0, 0)  # of the chart, in cells of the inside
@@ -58,10 +60,13 @@ class ChartPane(Pane):
     def on_mount(self) -> None:
         self._lens = Lens()
 
-    def take_axis(self, axis: str | None) -> None:
-        """Have a certain axis from the start on."""
+    def recall(self, preferences: Preferences) -> None:
+        """Have the axis and the scale that were chosen before."""
+        axis, scale = preferences.axes.get(self.id or ""), preferences.scales.get(self.id or "")
         if axis in AXES:
             self.axis = axis
+        if scale in SCALES:
+            self.scale = scale
 
     # What subclasses say --------------------------------------------------------------------
 
