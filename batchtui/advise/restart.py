@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from batchtui.advise.kept import Kept
 from batchtui.errors import UsageError
 from batchtui.records import RunSummary
 from batchtui.units import count
@@ -50,7 +51,7 @@ class Facts:
     epochs: int | None = None
     samples: int = 0
     step: int = 0
-    alive: bool = True
+    kept: Kept | None = None  # where an ended run goes on; one that is alive saves where it is
 
 
 class Rate(NamedTuple):
@@ -79,7 +80,7 @@ class Plan:
     notes: tuple[str, ...]
 
 
-def facts_of(summary: RunSummary, meta: Mapping[str, Any], alive: bool) -> Facts:
+def facts_of(summary: RunSummary, meta: Mapping[str, Any], kept: Kept | None) -> Facts:
     """Gather the facts from what run.db says of a run.
 
     Raises:
@@ -100,7 +101,7 @@ def facts_of(summary: RunSummary, meta: Mapping[str, Any], alive: bool) -> Facts
         epochs=meta.get("epochs"),
         samples=summary.samples,
         step=summary.steps,
-        alive=alive,
+        kept=kept,
     )
 
 
@@ -120,15 +121,17 @@ def plan(facts: Facts, change: Change) -> Plan:
             f"{count(facts.train_samples)} samples"
         )
     total = (facts.epochs or 0) * (facts.train_samples or 0)
-    if total and facts.samples >= total:
+    begin = facts.kept or Kept(facts.step, facts.samples)
+    if total and begin.samples >= total:
         raise UsageError(f"all {count(facts.epochs)} epochs are trained: nothing is left")
     accumulate, notes = _accumulation(facts, change)
+    notes += _again(facts.step, begin.step)
     before = facts.batch_size * facts.accumulate * facts.world_size
     after = size * accumulate * facts.world_size
     rates = learning_rates(facts, before, after)
     rule, factor, more = _chosen(facts, change, rates)
     notes += more
-    done = facts.samples % facts.train_samples if facts.train_samples else None
+    done = begin.samples % facts.train_samples if facts.train_samples else None
     left = facts.train_samples - done if facts.train_samples and done is not None else None
     lr_after = None if facts.lr is None else facts.lr * factor
     return Plan(
@@ -140,8 +143,8 @@ def plan(facts: Facts, change: Change) -> Plan:
         lr_before=facts.lr,
         lr_after=change.lr if change.lr is not None else lr_after,
         rates=rates,
-        checkpoint_step=facts.step,
-        epoch=facts.samples // facts.train_samples + 1 if facts.train_samples else None,
+        checkpoint_step=begin.step,
+        epoch=begin.samples // facts.train_samples + 1 if facts.train_samples else None,
         samples_left=left,
         steps_left=None if left is None else math.ceil(left / after),
         notes=tuple(notes),
@@ -168,6 +171,20 @@ def is_adaptive(optimizer: str) -> bool:
     """Return whether an optimizer, named by its target, scales its step by itself."""
     name = optimizer.replace(":", ".").rpartition(".")[2].lower()
     return any(kind in name for kind in _ADAPTIVE)
+
+
+def _again(trained: int, kept: int) -> list[str]:
+    """Return what is to be said of the steps that no checkpoint has kept.
+
+    Raises:
+        UsageError: not one is kept.
+    """
+    lost = trained - kept
+    if lost > 0 and not kept:
+        raise UsageError(
+            f"no checkpoint was written in {count(lost)} steps: start it anew, with --fresh"
+        )
+    return [f"{count(lost)} steps since the checkpoint are trained again"] if lost > 0 else []
 
 
 def _accumulation(facts: Facts, change: Change) -> tuple[int, list[str]]:

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from batchtui import units
+from batchtui.advise.kept import kept
 from batchtui.advise.restart import Change, Plan, facts_of, plan
 from batchtui.commands.outlook import RunProspects
 from batchtui.commands.start import only_one, refused, runs_of
@@ -61,7 +62,7 @@ def plan_of(run: RunDirectory, change: Change) -> Plan:
     """
     reader = RunReader(run)
     with reader.open():
-        summary, meta = reader.summary(), reader.meta()
+        summary, meta, checkpoints = reader.summary(), reader.meta(), reader.checkpoints()
     if summary.status == Status.FINISHED:
         raise UsageError(f"{run.name} has finished: nothing is left to train")
     if summary.status == Status.STOPPING:
@@ -70,7 +71,8 @@ def plan_of(run: RunDirectory, change: Change) -> Plan:
         raise UsageError(
             f"{run.name} {already if following else 'is stopping: wait until it has ended'}"
         )
-    return plan(facts_of(summary, meta, is_supervised(run)), change)
+    saved = None if is_supervised(run) else kept(checkpoints, meta)
+    return plan(facts_of(summary, meta, saved), change)
 
 
 def guard(run: RunDirectory, root: Path, batch_size: int) -> None:
@@ -135,6 +137,8 @@ def request_restart(run: RunDirectory, intended: Plan) -> RunDirectory:
         intended.batch_size, intended.accumulate, intended.lr_after if changed else None
     )
     if not is_supervised(run):
+        if intended.checkpoint_step and run.latest_checkpoint() is None:
+            raise UsageError(f"{run.name}: its checkpoints are gone; start it anew, with --fresh")
         return _go_on(run, settings)
     message = {
         "op": "restart",

@@ -123,7 +123,7 @@ class RunSource:
             takeovers=self._takeovers(summary),
             chain=reader.lineage(),
             evaluations=reader.evaluations(200),
-            checkpoints=reader.checkpoints(5),
+            checkpoints=reader.checkpoints(50),
             events=(),
             log=self.log.read(now, self._events()),
             phase_since=self._phase_since,

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from batchtui.advise.kept import Kept
 from batchtui.records import Status
 
 
@@ -231,6 +232,7 @@ class BatchView(NamedTuple):
     samples: int = 0  # trained
     config_path: str | None = None
     started: float | None = None
+    kept: Kept | None = None  # where an ended run goes on
 
 
 class Picture(NamedTuple):

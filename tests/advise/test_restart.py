@@ -6,6 +6,7 @@ import dataclasses
 
 import pytest
 
+from batchtui.advise.kept import Kept
 from batchtui.advise.restart import Change, Facts, is_adaptive, plan
 from batchtui.errors import UsageError
 
@@ -91,6 +92,24 @@ def test_the_epoch_goes_on_with_what_is_left_of_it() -> None:
     assert (found.epoch, found.samples_left, found.steps_left) == (3, 700, 6)
     unknown = plan(facts(train_samples=None), Change(32))
     assert (unknown.epoch, unknown.samples_left, unknown.steps_left) == (None, None, None)
+
+
+def test_an_ended_run_goes_on_from_what_it_kept() -> None:
+    found = plan(facts(kept=Kept(30, 1900)), Change(32))
+    assert (found.checkpoint_step, found.epoch, found.samples_left) == (30, 2, 100)
+    assert found.notes == ("8 steps since the checkpoint are trained again",)
+    assert plan(facts(kept=Kept(38, 2300)), Change(32)).notes == ()
+    with pytest.raises(
+        UsageError, match="no checkpoint was written in 38 steps: start it anew, with --fresh"
+    ):
+        plan(facts(kept=Kept(0, 0)), Change(32))
+    # One that never made a step, for want of memory perhaps, may begin at another size.
+    assert plan(facts(kept=Kept(0, 0), step=0, samples=0), Change(32)).checkpoint_step == 0
+
+
+def test_a_training_that_is_all_done_is_not_restarted() -> None:
+    with pytest.raises(UsageError, match="all 2 epochs are trained: nothing is left"):
+        plan(facts(epochs=2), Change(32))
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from batchtui.cli import main
 from batchtui.commands.restart import plan_of, request_restart
 from batchtui.config.schema import Config, DataLoaders, to_dict
 from batchtui.errors import UsageError
-from batchtui.records import LaunchSpec
+from batchtui.records import Checkpoint, LaunchSpec
 from batchtui.runs.directory import RunDirectory
 from batchtui.runs.store import RunStore
 
@@ -29,6 +29,9 @@ def root(tmp_path: Path) -> Path:
         store.set_meta(status=status, config=config)
         if name != "early":
             store.set_meta(batch_size=16, train_samples=256, samples=5 * 256 + 100, steps=87)
+            store.add_checkpoint(Checkpoint(time=0, step=80, samples=1280, epoch=5, file="a.pt"))
+            run.checkpoints.mkdir()
+            (run.checkpoints / "step-00000080.pt").touch()
         store.commit()
         store.close(final=True)
     return tmp_path
@@ -65,6 +68,9 @@ def test_a_plan_that_was_made_before_the_end_starts_nothing_after_it(root: Path)
     made = plan_of(RunDirectory(root / "half-001"), Change(8))
     with pytest.raises(UsageError, match="done-001 has finished: nothing is left to train"):
         request_restart(RunDirectory(root / "done-001"), made)
+    (root / "half-001/checkpoints/step-00000080.pt").unlink()
+    with pytest.raises(UsageError, match="half-001: its checkpoints are gone"):
+        request_restart(RunDirectory(root / "half-001"), made)
     assert len([path for path in root.iterdir() if path.is_dir()]) == 3
 
 
@@ -94,8 +100,9 @@ def test_what_cannot_be_launched_leaves_no_run(
     assert lines[:-1] == [
         "batchtui: learning rate 0.100 → 0.300 (linear)",
         "batchtui: samples a step 16 → 48",
-        "batchtui: epoch 6 goes on with 156 samples in 4 steps",
+        "batchtui: epoch 6 goes on with 256 samples in 6 steps",
         "batchtui: the global batch becomes 48: 16 does not divide by 48",
+        "batchtui: 7 steps since the checkpoint are trained again",
     ]
     assert "the worker cannot be started: /no/python" in lines[-1]
     assert sorted(path.name for path in root.iterdir() if path.is_dir()) == [

@@ -141,6 +141,13 @@ async def test_enter_without_a_choice_or_at_the_end_says_so() -> None:
         assert has(app, "finished: nothing is left to train")
 
 
+async def test_an_ended_run_says_what_is_trained_again() -> None:
+    ended = facts(1800, status="stopped", ended=fake.NOW, meta={"config": CONFIG})
+    async with running(ended, restart=Restarts()) as (app, pilot):
+        await opened(pilot, "greater_than_sign")
+        assert has(app, "the last one, of step 1,500", "300 steps since the checkpoint are trained")
+
+
 async def test_a_training_that_ends_under_the_dialog_is_not_restarted() -> None:
     restarts, source = Restarts(), FakeSource(GPU)
     async with running(source, restart=restarts, refresh=0.1) as (app, pilot):

@@ -29,7 +29,7 @@ def facts_of(view: View) -> Facts:
         epochs=view.progress.epochs,
         samples=batch.samples,
         step=view.progress.step or 0,
-        alive=view.status.alive,
+        kept=batch.kept,
     )
 
 
@@ -42,7 +42,8 @@ def rows_of(view: View, plan: Plan, typed: str | None) -> list[tuple[str, str]]:
         steps = units.count(plan.steps_left)
         left = f"{units.count(plan.samples_left)} samples left, in {steps} steps"
     step = units.count(plan.checkpoint_step)
-    saved = f"after the present step; {step} so far" if view.status.alive else "the last one"
+    alive = view.status.alive
+    saved = f"after the present step; {step} so far" if alive else f"the last one, of step {step}"
     before, then = units.count(plan.global_before), units.count(plan.global_after)
     return [
         ("learning rate", f"{units.number(plan.lr_before)} → {after}"),

@@ -9,6 +9,7 @@ from typing import Any
 
 from batchtui import units
 from batchtui.advise import noise
+from batchtui.advise.kept import kept
 from batchtui.records import Status, Step
 from batchtui.text import clean
 from batchtui.tui.assemble.memory import headroom
@@ -231,6 +232,7 @@ def batch_view(facts: Facts, status: Status, memory: MemoryView) -> BatchView:
         accumulate=int(number_of(facts, "accumulate") or 1),
         world_size=int(number_of(facts, "world_size") or 1),
         samples=facts.summary.samples,
+        kept=None if status.alive else kept(facts.checkpoints, facts.meta),
         started=facts.summary.started,
         config_path=str(facts.meta["config_path"]) if facts.meta.get("config_path") else None,
         **_configured(facts),
