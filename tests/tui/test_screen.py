@@ -374,6 +374,17 @@ async def test_slash_filters_the_log() -> None:
         assert has(app, "Quit")
 
 
+async def test_the_log_of_an_ended_run_can_be_filtered() -> None:
+    """Of such a run there may be one view, and no other."""
+    source = FakeSource(STATES["finished"])
+    view = source.read()
+    source.read = lambda: view  # type: ignore[method-assign]
+    async with running(source) as (app, pilot):
+        await pilot.press("slash", *"epoch")
+        await settle(pilot)
+        assert has(app, "/epoch█", "enter keep")
+
+
 async def test_keys_choose_the_next_batch_size() -> None:
     async with running(facts(600, sample=GPU)) as (app, pilot):
         await pilot.press("greater_than_sign")

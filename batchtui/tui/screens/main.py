@@ -84,7 +84,7 @@ class MainScreen(ArrangingScreen):
             with Container(id=f"row-{name}", classes="row"):
                 yield left
                 yield right
-        yield FilterLine(*self._look, id="filter")
+        yield self._pane(FilterLine, "filter")
         yield self._pane(FooterPane, "footer")
         yield self._pane(SmallPane, "too-small")
 
