@@ -50,15 +50,12 @@ class LogTail:
         """Take in what is new, and events since the last look; return the lines to show."""
         chunk, changed = self._fetch()
         pending = sorted(events, key=lambda event: event.time)
-        if self._first:
-            # When the lines found were written is unknown, only that none is younger than the
-            # file: events up to then come before them.
-            self._first = False
-            while pending and pending[0].time <= changed:
-                self._add_event(pending.pop(0))
-            stamp = None
-        else:
-            stamp = now
+        # Lines have no time of their own, but none is younger than the file: events up to then
+        # come before them.
+        while chunk and pending and pending[0].time <= changed:
+            self._add_event(pending.pop(0))
+        stamp = None if self._first else min(now, changed)
+        self._first = False
         self._add_lines(chunk, stamp)
         for event in pending:
             self._add_event(event)

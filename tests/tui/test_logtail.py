@@ -110,3 +110,18 @@ def test_events_come_between_the_lines(tmp_path: Path) -> None:
     assert [line.text for line in view.lines] == ["started", "hello", "failed · step 1,200"]
     assert [line.event for line in view.lines] == [True, False, True]
     assert view.lines[1].time is None  # when it was written is not known
+
+
+def test_lines_of_a_later_look_stand_where_the_log_was_last_written(tmp_path: Path) -> None:
+    log = tmp_path / "worker.log"
+    log.write_text("hello\n")
+    tail = LogTail(log)
+    tail.read(90.0)
+    with log.open("a") as file:
+        file.write("resnet18 on cpu\n")
+    os.utime(log, (100.0, 100.0))
+    before = Event(time=99.0, level="info", kind="phase", message="training")
+    after = Event(time=101.0, level="info", kind="phase", message="evaluating")
+    lines = tail.read(102.0, (after, before)).lines[1:]
+    assert [line.text for line in lines] == ["training", "resnet18 on cpu", "evaluating"]
+    assert [line.time for line in lines] == [99.0, 100.0, 101.0]
