@@ -121,7 +121,7 @@ def describe(intended: Plan) -> list[str]:
     if intended.samples_left is not None:
         lines.append(
             f"epoch {intended.epoch} goes on with {units.count(intended.samples_left)} samples in "
-            f"{units.count(intended.steps_left)} steps"
+            f"{units.count(intended.steps_left)} step{'s' * (intended.steps_left != 1)}"
         )
     return [*lines, *intended.notes]
 
@@ -218,8 +218,11 @@ def _settle(run: RunDirectory) -> tuple[int, RunDirectory]:
     deadline = time.monotonic() + patience
     reader = RunReader(run)
     while time.monotonic() < deadline:
+        over = not is_supervised(run)
+        if over:
+            recover(run)  # its supervisor may have been killed
         summary = _summary(reader)
-        if summary is not None and not Status(summary.status).alive:
+        if summary is not None and (over or not Status(summary.status).alive):
             return _ended(run, summary, reader.meta().get("successor"))
         if summary is not None and reader.recent_steps(1):
             return 0, run

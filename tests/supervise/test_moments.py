@@ -93,7 +93,7 @@ def at_rest(chain: Chain) -> RunDirectory:
     return list_runs(chain.run.path.parent)[-1]
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3, 5, 8])
+@pytest.mark.parametrize("seed", [1, 5, 9, 12])
 def test_kill_9_at_a_random_moment_of_a_restart(chain: Chain, seed: int) -> None:
     strike(chain, seed)
 

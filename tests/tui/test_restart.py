@@ -95,13 +95,15 @@ async def test_what_is_no_rate_is_said_and_nothing_is_restarted() -> None:
         await opened(pilot, "greater_than_sign")
         for keys, reason in (
             ("1e", "'1e' is no learning rate"),
-            ("", "no learning rate was typed"),
+            ("", "no rate was typed"),
             ("-1", "learning rate -1.0: a learning rate is a number above 0"),
         ):
             await pilot.press("l", *keys, "enter")
-            assert has(app, reason)
-        await pilot.press("enter")
+            assert has(app, reason, "0.100 → 0.200  linear")
+        await pilot.press("enter")  # the reason has been seen
         assert isinstance(app.screen, RestartDialog)
+        await pilot.press("l", *"1e999", "enter", "l", *"0.2", "enter")
+        assert has(app, "0.100 → 0.200  as given")
         await pilot.press("l", "7", "escape", "escape")
         assert not isinstance(app.screen, RestartDialog)
         assert restarts.plans == []

@@ -39,8 +39,8 @@ def rows_of(view: View, plan: Plan, typed: str | None) -> list[tuple[str, str]]:
     batches = f"  {plan.accumulate} batches a step" if plan.accumulate > 1 else ""
     left = units.MISSING
     if plan.samples_left is not None:
-        steps = units.count(plan.steps_left)
-        left = f"{units.count(plan.samples_left)} samples left, in {steps} steps"
+        steps = f"{units.count(plan.steps_left)} step{'s' * (plan.steps_left != 1)}"
+        left = f"{units.count(plan.samples_left)} samples left, in {steps}"
     step = units.count(plan.checkpoint_step)
     alive = view.status.alive
     saved = f"after the present step; {step} so far" if alive else f"the last one, of step {step}"

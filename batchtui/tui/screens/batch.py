@@ -11,7 +11,7 @@ from textual.geometry import Size
 from batchtui import units
 from batchtui.advise.choice import parse
 from batchtui.tui.palette import Palette
-from batchtui.tui.screens.dialog import Dialog
+from batchtui.tui.screens.dialog import Dialog, put_keys
 from batchtui.tui.widgets.canvas import Canvas
 
 
@@ -39,10 +39,7 @@ class BatchDialog(Dialog[int]):
         x = canvas.put(x, 3, self._text, "next")
         canvas.put(x, 3, "█" if canvas.colour else "_", "dim")
         canvas.put(0, 4, self._error, "bad")
-        x = 0
-        for key, what in (("enter", "choose it"), ("esc", "cancel")):
-            x = canvas.put(x, 6, key, "key") + 1
-            x = canvas.put(x, 6, what, "label") + 3
+        put_keys(canvas, 6, ("enter", "choose it"), ("esc", "cancel"), gap=3)
 
     def on_key(self, event: events.Key) -> None:
         if event.character is not None and event.character.isdigit() and len(self._text) < 10:

@@ -93,3 +93,11 @@ class Dialog(ModalScreen[Result], Generic[Result]):
     def action_cancel(self) -> None:
         """Close without a result."""
         self.dismiss(None)
+
+
+def put_keys(canvas: Canvas, y: int, *keys: tuple[str, str], gap: int = 2) -> None:
+    """Write keys and what they do beside each other."""
+    x = 0
+    for key, what in keys:
+        x = canvas.put(x, y, key, "key") + 1
+        x = canvas.put(x, y, what, "label") + gap

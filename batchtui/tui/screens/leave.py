@@ -9,7 +9,7 @@ from textual.binding import Binding, BindingType
 from textual.geometry import Size
 
 from batchtui.tui.palette import Palette
-from batchtui.tui.screens.dialog import Dialog
+from batchtui.tui.screens.dialog import Dialog, put_keys
 from batchtui.tui.widgets.canvas import Canvas
 
 DETACH, STOP = "detach", "stop"
@@ -45,10 +45,9 @@ class LeaveDialog(Dialog[str]):
             canvas.put(0, y, "▶" if chosen else " ", "brand")
             canvas.put(2, y, f"{name:<8}", "strong" if chosen else "text")
             canvas.put_words(10, y, meaning, "text" if chosen else "dim")
-        x = 0
-        for key, what in (("enter", "do it"), ("d", "detach"), ("s", "stop"), ("esc", "stay")):
-            x = canvas.put(x, 6, key, "key") + 1
-            x = canvas.put(x, 6, what, "label") + 3
+        put_keys(
+            canvas, 6, ("enter", "do it"), ("d", "detach"), ("s", "stop"), ("esc", "stay"), gap=3
+        )
 
     def action_move(self, by: int) -> None:
         """Choose the other one."""

@@ -14,7 +14,7 @@ from batchtui.errors import UsageError
 from batchtui.tui.assemble.restart import facts_of, rows_of
 from batchtui.tui.outlook import Outlook
 from batchtui.tui.palette import Palette
-from batchtui.tui.screens.dialog import Dialog
+from batchtui.tui.screens.dialog import Dialog, put_keys
 from batchtui.tui.view import View
 from batchtui.tui.widgets.canvas import Canvas
 from batchtui.tui.widgets.pane import VERDICT_LOOKS
@@ -44,7 +44,7 @@ class RestartDialog(Dialog[Plan]):
         self._rule: str | None = None
         self._rate: float | None = None
         self._typed: str | None = None  # the rate, while it is typed
-        self._keep = self._sure = False
+        self._refused, self._keep, self._sure = "", False, False
         self._work_out()
 
     def learn(self, view: View, outlook: Outlook | None) -> None:
@@ -56,9 +56,8 @@ class RestartDialog(Dialog[Plan]):
         """Work out what the present choice comes to."""
         change = Change(self._next, self._keep, rule=self._rule, lr=self._rate)
         self.plan: Plan | None = None
-        self.error = ""
         try:
-            self.plan = plan(facts_of(self._view), change)
+            self.plan, self.error = plan(facts_of(self._view), change), ""
         except UsageError as error:
             self.error = str(error)
 
@@ -70,23 +69,23 @@ class RestartDialog(Dialog[Plan]):
 
     def draw(self, canvas: Canvas) -> None:
         look = "bad" if self._unfit else "next"
-        x = canvas.put(0, 0, self._view.run, "strong", end=max(8, canvas.width - 26))
-        x = canvas.put(x + 2, 0, "batch size ", "label")
+        x = canvas.put(0, 0, self._view.run, "strong", end=max(8, canvas.width - 26)) + 2
+        x = canvas.put(x, 0, "batch size ", "label")
         x = canvas.put(x, 0, f"{units.count(self._view.batch.size)} → ", "text")
         canvas.put(x, 0, units.count(self._next), look)
         self._memory(canvas, 2, look)
         if self.plan is not None:
             self._numbers(canvas, self.plan)
         y = canvas.height - 3
-        if self.error:
-            canvas.put(0, y, self.error, "bad")
+        if self._refused or self.error:
+            canvas.put(0, y, self._refused or self.error, "bad")
         elif self._unfit:
             again = " · enter again: all the same" if self._sure else ", says the forecast"
             canvas.put(0, y, f"!! it will not fit{again}", "bad")
         elif self.plan is not None and self.plan.notes:
             canvas.put(0, y, self.plan.notes[0], "warn")
-        elif self._rule is not None and self.plan is not None and self.plan.rates["noise"].reason:
-            canvas.put(0, y, f"no noise rule: {self.plan.rates['noise'].reason}", "dim")
+        elif self._rule and self.plan and (reason := self.plan.rates["noise"].reason):
+            canvas.put(0, y, f"no noise rule: {reason}", "dim")
         elif self._next > (self._view.batch.size or 0):
             canvas.put(0, y, "should it die of its size, the training goes back by itself", "dim")
         self._keys(canvas, canvas.height - 1)
@@ -97,14 +96,13 @@ class RestartDialog(Dialog[Plan]):
         outlook = self._outlook
         forecast = outlook.next if outlook is not None else None
         if outlook is None or forecast is None:
-            reason = (outlook and outlook.reason) or "being forecast"
-            canvas.put(_LABEL, y, f"{units.MISSING} ({reason})", "dim")
+            why = (outlook and outlook.reason) or "being forecast"
+            canvas.put(_LABEL, y, f"{units.MISSING} ({why})", "dim")
             canvas.put(_LABEL, y + 1, units.MISSING, "dim")
             return
         x = canvas.put(_LABEL, y, units.gib(forecast.peak_bytes), look)
-        low, high = units.gib(forecast.low_bytes), units.gib(forecast.high_bytes)
-        interval = f" ({low.removesuffix(' GiB')} – {high.removesuffix(' GiB')})"
-        x = canvas.put(x, y, interval, "text")
+        ends = (units.gib(end) for end in (forecast.low_bytes, forecast.high_bytes))
+        x = canvas.put(x, y, f" ({' – '.join(end.removesuffix(' GiB') for end in ends)})", "text")
         x = canvas.put(x, y, f" of {units.gib(forecast.capacity_bytes)}", "label")
         room = outlook.room(forecast, self._view.batch.limit)
         left = units.MISSING if room is None else units.gib(room) if room > 0 else "none"
@@ -114,9 +112,9 @@ class RestartDialog(Dialog[Plan]):
 
     def _numbers(self, canvas: Canvas, intended: Plan) -> None:
         rule = "typed" if self._typed is not None else intended.rule
-        kept = "kept" if self._keep else ""
-        rows = rows_of(self._view, intended, self._typed)
-        for y, ((label, value), more) in enumerate(zip(rows, (rule, kept, "", ""), strict=True), 5):
+        notes = (rule, "kept" if self._keep else "", "", "")
+        rows = zip(rows_of(self._view, intended, self._typed), notes, strict=True)
+        for y, ((label, value), more) in enumerate(rows, 5):
             canvas.put(0, y, label, "label")
             x = canvas.put(_LABEL, y, value, "text")
             canvas.put(x + 2, y, more, "sky")
@@ -127,10 +125,7 @@ class RestartDialog(Dialog[Plan]):
             keys[2:] = [("l", "rate"), ("g", "global")]
         if self._typed is not None:
             keys = [("enter", "take the rate")]
-        x = 0
-        for key, what in (*keys, ("esc", "back")):
-            x = canvas.put(x, y, key, "key") + 1
-            x = canvas.put(x, y, what, "label") + 2
+        put_keys(canvas, y, *keys, ("esc", "back"))
 
     # Keys ---------------------------------------------------------------------------------
 
@@ -138,6 +133,8 @@ class RestartDialog(Dialog[Plan]):
         """Agree; to what will not fit, twice."""
         if self._typed is not None:
             self._take_rate(self._typed)
+        elif self._refused:  # it has been seen
+            self._refused = ""
         elif self.plan is not None and self._unfit and not self._sure:
             self._sure = True
         elif self.plan is not None:
@@ -161,7 +158,7 @@ class RestartDialog(Dialog[Plan]):
 
     def action_type_rate(self) -> None:
         """Begin to type the learning rate."""
-        self._typed = ""
+        self._typed, self._refused = "", ""
         self.redraw()
 
     def on_key(self, event: events.Key) -> None:
@@ -187,13 +184,16 @@ class RestartDialog(Dialog[Plan]):
             self.redraw()
 
     def _take_rate(self, text: str) -> None:
-        self._typed = None
+        self._typed, before = None, self._rate
         try:
             self._rate = float(text)
         except ValueError:
-            self.error = f"{text!r} is no learning rate" if text else "no learning rate was typed"
+            self._refused = f"{text!r} is no learning rate" if text else "no rate was typed"
             return
-        self._change()
+        self._work_out()
+        if self.error:  # what was chosen before stays
+            self._refused, self._rate = self.error, before
+            self._work_out()
 
     def _change(self) -> None:
         self._work_out()

@@ -12,7 +12,7 @@ from batchtui.config.rewrite import Edit, batch_size_edit
 from batchtui.errors import UsageError
 from batchtui.text import clean
 from batchtui.tui.palette import Palette
-from batchtui.tui.screens.dialog import Dialog
+from batchtui.tui.screens.dialog import Dialog, put_keys
 from batchtui.tui.widgets.canvas import Canvas
 
 if TYPE_CHECKING:
@@ -68,10 +68,7 @@ class WriteDialog(Dialog[Edit]):
             canvas.put(0, 2, f"- {clean(self._edit.before, 200)}", "bad")
         canvas.put(0, 3, f"+ {clean(self._edit.after, 200)}", "good")
         canvas.put(0, 5, self._note, "warn")
-        x = 0
-        for key, what in (("enter", "write it"), ("esc", "leave it")):
-            x = canvas.put(x, canvas.height - 1, key, "key") + 1
-            x = canvas.put(x, canvas.height - 1, what, "label") + 2
+        put_keys(canvas, canvas.height - 1, ("enter", "write it"), ("esc", "leave it"))
 
     def action_take(self) -> None:
         """Agree."""
