@@ -90,7 +90,9 @@ class RunProspects:
 
     def _lessons(self, device: Device) -> tuple[list[Measured], list[str]]:
         # Its own peak tells most, once it has seen what a step takes.
-        early = self._reader.summary().steps < _SETTLED_STEPS
+        with self._reader.open():
+            before = int(self._reader.meta().get("first_step") or 0)
+            early = self._reader.summary().steps - before < _SETTLED_STEPS
         runs = past_runs(self._root, leave_out=self._run.name if early else None)
         return lessons(self._config, runs, device.kind, device.name)
 

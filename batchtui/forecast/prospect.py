@@ -31,6 +31,7 @@ from batchtui.runs.reader import RunReader
 
 # Of the runs in a folder, the newest tell enough; reading each costs a millisecond.
 _MOST_RUNS = 200
+_WHOLE_STEPS = 2  # an optimizer has its state from the second step on
 _LARGE = 64 << 30  # bytes: a GPU with as much may be a Hopper
 
 
@@ -177,11 +178,12 @@ def _past_run(run: RunDirectory) -> PastRun | None:
     if summary.batch_size is None or not (summary.peak_bytes or died) or meta.get("device") is None:
         return None
     first = ranks[0] if ranks else None
+    steps = summary.steps - int(meta.get("first_step") or 0)  # without its parents'
     return PastRun(
         run=run.name,
         config=meta["config"],
         batch_size=summary.batch_size,
-        peak=summary.peak_bytes if summary.steps else None,
+        peak=summary.peak_bytes if steps >= _WHOLE_STEPS else None,
         out_of_memory=died,
         capacity=summary.limit_bytes,
         allocated=first.allocated if first else None,

@@ -10,6 +10,9 @@ from batchtui.config.schema import Config, to_dict
 from batchtui.forecast.history import PastRun
 from batchtui.forecast.prospect import lessons, past_runs
 from batchtui.forecast.trials import NAME, KeptTrial, keep_trial, kept_trials
+from batchtui.records import LaunchSpec
+from batchtui.runs.directory import RunDirectory
+from batchtui.runs.store import RunStore
 
 
 def trial(batch_size: int = 32, **more: object) -> KeptTrial:
@@ -38,6 +41,21 @@ def test_a_forecast_learns_from_them_and_is_silent_about_others(tmp_path: Path) 
     measured, notes = lessons(to_dict(Config()), past_runs(tmp_path), "cpu", None)
     assert [run.batch_size for run in measured] == [16]
     assert notes == []
+
+
+def test_a_run_teaches_from_its_own_second_step_on(tmp_path: Path) -> None:
+    config = to_dict(Config())
+    for name, steps in (("first-001", 1), ("second-001", 2), ("child-001", 81), ("child-002", 82)):
+        run = RunDirectory(tmp_path / name)
+        run.path.mkdir()
+        run.write_launch(LaunchSpec(run=run.name, config=config, cwd="/", python="/no/python"))
+        store = RunStore(run.database)
+        store.set_meta(status="failed", config=config, device="cpu", batch_size=16)
+        store.set_meta(peak_bytes=1 << 30, steps=steps, first_step=80 if "child" in name else 0)
+        store.commit()
+        store.close(final=True)
+    measured, _ = lessons(config, past_runs(tmp_path), "cpu", None)
+    assert {run.run for run in measured if run.peak} == {"second-001", "child-002"}
 
 
 @pytest.mark.parametrize(
