@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from batchtui import units
-from batchtui.commands.columns import print_table
+from batchtui.commands.columns import print_tables
 from batchtui.config.load import load_config
 from batchtui.config.schema import Config, to_dict
 from batchtui.errors import BatchtuiError, UsageError
@@ -223,7 +223,7 @@ def _print(rows: Sequence[Forecast], prospect: Prospect, target: Device, most: i
         ]
         cells += [units.gib(row.survives_bytes)] if accelerator else []
         table.append((*cells, *(units.gib(row.breakdown[part]) for part in _PARTS)))
-    print_table(table)
+    print_tables(table, len(header))
     largest = prospect.largest_safe(most) if target.capacity is not None else None
     whole = ", all there is to train on" if largest is not None and largest == most else ""
     print(f"largest safe batch size: {units.count(largest)}{whole}")

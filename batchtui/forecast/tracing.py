@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import subprocess
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ _GRACE = 15.0  # seconds over the tracer's own limit: interpreter start and impo
 # What changes a training and not its memory.
 _IRRELEVANT = ("epochs", "seed", "checkpoint_every", "keep_checkpoints", "deterministic", "lr_rule")
 _MANY_FILES = 500
+_ABANDONED = 3600.0  # seconds
 
 
 class TraceFailed(BatchtuiError):
@@ -119,6 +121,9 @@ def obtain_trace(
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         temporary.write_text(json.dumps(answer, separators=(",", ":")), "utf-8")
         temporary.replace(path)
+        for left in path.parent.glob(".*.tmp"):  # by who was killed while writing
+            if left.stat().st_mtime < time.time() - _ABANDONED:
+                left.unlink()
     except OSError:
         pass  # a home that cannot be written costs the next forecast a trace
     return traces

@@ -42,6 +42,10 @@ def test_rows_table_chart_and_exit_code(workplace: Workplace) -> None:
     table = workplace.run(*words, "-b", "16")
     assert table.returncode == 0
     assert "largest safe batch size" in table.stdout
+    narrow = workplace.run(*words, "-b", "16", COLUMNS="80").stdout.splitlines()
+    heads = [line for line in narrow if line.startswith("batch size")]
+    assert len(heads) == 2
+    assert max(len(head) for head in heads) <= 80
     assert workplace.run(*words[:-1], "1MiB", "-b", "16,64").returncode == 4
     hopper = workplace.run(*words[:-1], "80GiB", "-b", "16", "--json", "--gpu", "H100")
     other = workplace.run(*words[:-1], "80GiB", "-b", "16", "--json")

@@ -113,7 +113,12 @@ def test_accumulation_amp_and_compile_are_counted_or_said(folder):
 def test_a_second_request_is_answered_from_the_cache(folder, tmp_path):
     cache = tmp_path / "cache"
     wanted = request(folder)
+    cache.mkdir()
+    for name, age in ((".a.json.7.tmp", 7200), (".b.json.8.tmp", 0)):
+        (cache / name).touch()
+        os.utime(cache / name, (time.time() - age,) * 2)
     [first] = obtain_trace(wanted, cache=cache)
+    assert [path.name for path in cache.glob(".*")] == [".b.json.8.tmp"]  # may be written just now
     assert first.method == "fake cuda"
     assert tracing.base_bytes(wanted, cache) > 50 << 20
     from_file = request(folder, python="/nowhere/python")
