@@ -7,7 +7,6 @@ the end of one and the start of the next is a gap.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from batchtui.errors import StoreError
 from batchtui.runs.directory import RunDirectory
@@ -18,13 +17,7 @@ from batchtui.tui.facts import Takeover
 from batchtui.tui.view import Points
 
 _Columns = tuple[str, ...]
-
-
-class _Part(NamedTuple):
-    """What one run contributes."""
-
-    series: Series
-    takeover: Takeover
+_Part = tuple[Series, Takeover]  # what one run contributes
 
 
 class Past:
@@ -39,7 +32,7 @@ class Past:
         self, reader: RunReader, columns: _Columns, since: float, gpu: int | None = None
     ) -> dict[str, Points]:
         """Return columns of the machine's samples since a moment, or of a GPU's."""
-        parts = [part.series for part in self._before(columns, since, gpu)]
+        parts = [series for series, _ in self._before(columns, since, gpu)]
         parts.append(self._ticks(reader, columns, since, gpu))
         return {column: _joined(parts, column, since) for column in columns}
 
@@ -47,7 +40,7 @@ class Past:
     def takeovers(self) -> tuple[Takeover, ...]:
         """The parents whose samples were found, oldest first."""
         found = max(self._known.values(), key=len, default=[])
-        return tuple(part.takeover for part in found)
+        return tuple(takeover for _, takeover in found)
 
     def _before(self, columns: _Columns, since: float, gpu: int | None) -> list[_Part]:
         """Return what the parents contribute: they have ended, so it is read once."""
@@ -65,7 +58,7 @@ class Past:
                 if meta.get("host") != host or not series.x or series.x[-1] < since:
                     break
                 began = Takeover(meta.get("started") or series.x[0], meta.get("batch_size"))
-                found.insert(0, _Part(series, began))
+                found.insert(0, (series, began))
         except StoreError:
             return found  # perhaps it can be read the next time
         self._known[columns, gpu] = found

@@ -9,10 +9,12 @@ the first frame waits for them.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from batchtui.advise.kept import Kept
 from batchtui.records import Status
+
+if TYPE_CHECKING:
+    from batchtui.advise.kept import Kept
 
 
 class Points(NamedTuple):

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from batchtui import units
 from batchtui.advise import noise
-from batchtui.advise.kept import kept
 from batchtui.records import Status, Step
 from batchtui.text import clean
 from batchtui.tui.assemble.memory import headroom
@@ -24,6 +23,9 @@ from batchtui.tui.view import (
     Startup,
     StepsView,
 )
+
+if TYPE_CHECKING:
+    from batchtui.advise.kept import Kept
 
 _PARTS = (
     ("data wait", "data_s", "d"),
@@ -232,11 +234,18 @@ def batch_view(facts: Facts, status: Status, memory: MemoryView) -> BatchView:
         accumulate=int(number_of(facts, "accumulate") or 1),
         world_size=int(number_of(facts, "world_size") or 1),
         samples=facts.summary.samples,
-        kept=None if status.alive else kept(facts.checkpoints, facts.meta),
+        kept=None if status.alive else _kept(facts),
         started=facts.summary.started,
         config_path=str(facts.meta["config_path"]) if facts.meta.get("config_path") else None,
         **_configured(facts),
     )
+
+
+def _kept(facts: Facts) -> Kept:
+    """Return where an ended run can go on."""
+    from batchtui.advise.kept import kept  # the first frame of one that is alive needs none
+
+    return kept(facts.checkpoints, facts.meta)
 
 
 def _configured(facts: Facts) -> dict[str, Any]:

@@ -40,7 +40,7 @@ class ChoosingScreen(Screen[None]):
         Binding("minus", "choose(-1)", "Smaller next batch size"),
         Binding("greater_than_sign", "double(1)", "Double the next batch size"),
         Binding("less_than_sign", "double(-1)", "Halve the next batch size"),
-        Binding("w", "write_config", "Write the next batch size into the YAML", priority=True),
+        Binding("w", "write_config", "Write the batch size into the YAML", priority=True),
         Binding("enter", "restart", "Restart at the next batch size", priority=True),
     ]
 
