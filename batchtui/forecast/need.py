@@ -18,6 +18,7 @@ from batchtui.forecast.verdict import REPEATED
 
 # Peaks of equal runs on a CPU differ by so much: 0.2 % under `low_memory`, and 7 % without.
 _TAMED, _UNTAMED = 0.01, 0.07
+_LOADERS = 0.06  # by which a trial with loaders came out low, against what a cgroup charged
 _BASE = 48 << 20  # by which a process may be larger than the tracer's before its first step
 
 
@@ -66,7 +67,8 @@ class Needs:
         """Return by which fraction the peaks of two equal runs may differ."""
         if device != "cpu":
             return REPEATED
-        return _TAMED if config.limits.low_memory else _UNTAMED
+        noise = _TAMED if config.limits.low_memory else _UNTAMED
+        return max(noise, _LOADERS) if config.dataloaders.num_workers else noise
 
     def need(self, batch_size: int) -> Need:
         """Forecast what a batch size needs, and the most that nine of ten do."""

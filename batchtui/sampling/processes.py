@@ -95,8 +95,11 @@ class ProcessTree:
         self._before_at = 0.0
         self._memory = Resident(proc, clock)
 
-    def read(self) -> TreeUsage:
-        """Return what the tree takes now; `cpu` is the mean since the previous call."""
+    def read(self, closely: bool = False) -> TreeUsage:
+        """Return what the tree takes now; `cpu` is the mean since the previous call.
+
+        `closely` spares no time to find out what of its memory is shared.
+        """
         now = self._clock()
         members = self._members()
         running = {pid: stat for pid, stat in members.items() if stat.running}
@@ -104,7 +107,7 @@ class ProcessTree:
             pids=frozenset(running),
             cpu=self._cpu(members, now),
             resident=self._memory.read(
-                {pid: (stat.start, stat.parent) for pid, stat in running.items()}
+                {pid: (stat.start, stat.parent) for pid, stat in running.items()}, closely
             ),
         )
 

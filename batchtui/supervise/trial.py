@@ -15,7 +15,7 @@ import signal
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from batchtui.errors import SuperviseError
 from batchtui.records import LaunchSpec, Start, Status
 from batchtui.runs.directory import RunDirectory
 from batchtui.runs.journal import JournalTail
-from batchtui.sampling.cgroup import CgroupMemory, tightest
+from batchtui.sampling.cgroup import CgroupMemory, MemoryLimit, tightest
 from batchtui.sampling.machine import memory_limits
 from batchtui.supervise import shm, tree, worker
 from batchtui.supervise.account import read_account, root_cause
@@ -37,9 +37,10 @@ from batchtui.supervise.watch import Family
 FITS, OVER, DIED = "fits", "over the limit", "out of memory"
 
 # In two passes, with an evaluation after each: the second pass has the evaluation's loaders beside
-# its own. The second step is the first with the optimizer's state; peaks after two were those after
-# forty in every case that was tried, and two more leave less to chance.
-STEPS, FEW_STEPS, _EPOCHS = 4, 2, 2
+# its own, and what the evaluation left of memory in pieces. The second step is the first with the
+# optimizer's state; peaks after two were those after forty in every case that was tried, and two
+# more leave less to chance. Few steps, which only correct a forecast, are one pass without loaders.
+STEPS, FEW_STEPS, _PASSES = 4, 2, 2
 _POLL_S = 0.02
 _POLL_SHARE = 0.1  # of a core at most, where a pass over many processes takes long
 _SHOW_S = 0.2
@@ -88,20 +89,18 @@ def run_trial(
     bounds: Bounds,
     show: Callable[[Standing], None],
     steps: int = STEPS,
+    machine: Callable[[], Iterable[MemoryLimit]] = memory_limits,
 ) -> Result:
     """Try a configuration at its batch size; to be called from the main thread.
 
-    Args:
-        spec: where to stand and with which interpreter; its configuration is replaced.
-        config: whose batch size is tried.
-        bounds: what it may take.
-        show: called several times a second.
-        steps: how many to train.
+    `spec` says where to stand and with which interpreter; `show` is called several times a second;
+    `machine` tells the limits of host memory.
 
     Raises:
         TrialFailed: it ended for another reason than memory, in one line.
     """
-    training = dataclasses.replace(config.training, epochs=_EPOCHS)
+    passes = _PASSES if steps > FEW_STEPS or config.dataloaders.num_workers else 1
+    training = dataclasses.replace(config.training, epochs=passes)
     config = dataclasses.replace(config, training=training)
     folder = Path(tempfile.mkdtemp(prefix="batchtui-"))
     before = shm.torch_files()
@@ -118,7 +117,7 @@ def run_trial(
             )
         )
         worker.adopt_orphans()
-        return _Trial(run, config, bounds, family, show).result()
+        return _Trial(run, config, bounds, family, show, machine).result()
     finally:
         # Whoever is in a hurry and presses Ctrl+C twice still has nothing left behind.
         with _deaf():
@@ -138,10 +137,12 @@ class _Trial:
         bounds: Bounds,
         family: Family,
         show: Callable[[Standing], None],
+        machine: Callable[[], Iterable[MemoryLimit]],
     ) -> None:
         self._run, self._config, self._bounds = run, config, bounds
-        self._family, self._show = family, show
+        self._family, self._show, self._machine = family, show, machine
         self._seen = Observed()
+        self._news = False  # whether a journal has said something since the last look
         self._memory: CgroupMemory | None = None
         self._kills: int | None = None
         self._fullest = 0.0
@@ -180,16 +181,18 @@ class _Trial:
     def _look(self) -> str | None:
         """Take note of everything; return why it has to end now, or None."""
         seen, bounds = self._seen, self._bounds
-        resident = self._family.read().resident
+        # After each step and evaluation: how loaders came to stand shows only on a close look.
+        closely = self._news and not bounds.accelerator
+        resident = self._family.read(closely).resident
         seen.resident(resident, self._process.pid)
         self._read_journals()
         if not bounds.accelerator and seen.peak > bounds.limit:
-            return f"{units.gib(seen.peak)} of {units.gib(bounds.limit)}"
-        machine = tightest(memory_limits())
+            return f"{units.fine(seen.peak)} of {units.fine(bounds.limit)}"
+        machine = tightest(self._machine())
         if machine is not None:
             self._fullest = max(self._fullest, machine.used / machine.total)
             if machine.headroom < bounds.reserve:
-                return f"only {units.gib(machine.headroom)} of memory were left on this machine"
+                return f"only {units.fine(machine.headroom)} of memory were left on this machine"
         if time.monotonic() - seen.heard_at > _SILENCE_S:
             raise TrialFailed(
                 f"the trial of batch size {self._size} was silent for {_SILENCE_S:.0f} s"
@@ -201,9 +204,11 @@ class _Trial:
         return self._config.dataloaders.batch_size
 
     def _read_journals(self) -> None:
+        self._news = False
         for tail in self._tails:
             for record in tail.read():
                 self._seen.heard(record)
+                self._news = True
         if self._seen.phase and self._memory is None:  # it stands where it will stay
             self._memory = CgroupMemory(pid=self._process.pid)
             self._kills = self._memory.oom_kills()

@@ -47,9 +47,9 @@ class Family:
         self.alive: dict[int, Identity] = {}  # as of the last look
         self.changed = False  # since the caller cleared it
 
-    def read(self) -> TreeUsage:
+    def read(self, closely: bool = False) -> TreeUsage:
         """Look once more; what the sampler calls."""
-        usage = self._tree.read()
+        usage = self._tree.read(closely)
         if usage.pids != self._now:
             self._now = usage.pids
             known = {pid: self.alive.get(pid) or Identity.of(pid) for pid in usage.pids}
