@@ -18,6 +18,7 @@ from batchtui.forecast.replay import Replay, late, replay, smallest_capacity
 from batchtui.forecast.rows import (
     CPU_PROCESS,
     CUDA_CONTEXT,
+    TORCHRUN,
     Context,
     Forecast,
     breakdown,
@@ -219,6 +220,7 @@ class Forecaster:
 
             def predict(size: int, trace: Trace = trace) -> float:
                 around = loaders.held(size) if loaders is not None else 0
+                around += TORCHRUN if ranks > 1 else 0
                 return ranks * (base + peak_by_category(trace.at(size))[0]) + around
 
             held = peak_by_category(trace.at(batch_size))[1]

@@ -14,6 +14,7 @@ from batchtui.forecast.settings import MIB, AllocatorSettings
 
 CUDA_CONTEXT = 410 * MIB  # context and loaded kernels, where nothing was measured
 CPU_PROCESS = 370 * MIB  # Python with PyTorch imported, before its first step
+TORCHRUN = 270 * MIB  # its own process, beside the ranks
 _PARTS = ("parameters", "gradients", "optimizer", "activations", "inputs")
 
 
@@ -42,7 +43,7 @@ class Context:
             whose = "limit" if device == "cpu" else "device"
             lines.append(f"{units.gib(self.others)} of the {whose} belong to other processes")
         if self.ranks > 1:
-            lines.append(f"the peak is that of all {self.ranks} processes together")
+            lines.append(f"the peak is that of all {self.ranks} processes and torchrun together")
         if self.loaders and self.loaders.processes:
             lines.append(f"{self.loaders} are in the peak, under other")
         return lines

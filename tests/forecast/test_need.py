@@ -10,6 +10,7 @@ from batchtui.config.schema import Config, DataLoaders, Launch, Limits
 from batchtui.forecast.events import peak_by_category
 from batchtui.forecast.largest import MALLOC, Search, Seen
 from batchtui.forecast.need import Needs
+from batchtui.forecast.rows import TORCHRUN
 from tests.forecast.test_forecast import make_trace
 
 GIB = 1 << 30
@@ -56,7 +57,7 @@ def test_a_search_on_a_simulated_card() -> None:
 def test_on_a_cpu_every_process_counts() -> None:
     one = needs(BARE, "cpu")
     two = needs(dataclasses.replace(BARE, launch=Launch(processes=2)), "cpu")
-    assert two.need(64).peak == 2 * one.need(64).peak
+    assert two.need(64).peak == 2 * one.need(64).peak + TORCHRUN
     loaders = needs(Config(dataloaders=DataLoaders(num_workers=2)), "cpu")
     grown = loaders.need(64).peak - one.need(64).peak
     batch = 64 * 150_528 * 4
@@ -70,6 +71,8 @@ def test_malloc_is_given_room_unless_it_gives_memory_back(low_memory: bool) -> N
     found = needs(config, "cpu")
     assert found.growth == (1.0 if low_memory else MALLOC)
     assert found.noise == (0.01 if low_memory else 0.07)
+    loaders = needs(dataclasses.replace(config, dataloaders=DataLoaders(num_workers=2)), "cpu")
+    assert loaders.noise == (0.06 if low_memory else 0.07)
 
 
 def test_a_trace_of_one_size_does_not_tell() -> None:
