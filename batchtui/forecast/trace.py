@@ -228,12 +228,14 @@ class _Tracer:
         """Choose the sizes to trace; on a CPU as large as the convolutions' cost allows."""
         if self.workspaces is None:
             return DEFAULT_SIZES
-        smallest = _CPU_SIZES[-1]
-        self._record(smallest)
-        cost = self.workspaces.cost() / smallest
+        largest = _CPU_SIZES[0]
+        self._record(largest)
+        cost = self.workspaces.cost() / largest
         for size in _CPU_SIZES:
             if cost * size * 1.5 <= _CPU_WORK:  # the half size is run too
                 break
+        if size != largest:
+            self.workspaces.forget()
         return size // 2, size
 
     def _kept(self) -> list[Sequence[int]]:

@@ -55,6 +55,10 @@ class MeasuredWorkspaces:
             args, kwargs = pytree.tree_map_only(torch.Tensor, _shape, (args, kwargs))
             self._wanted[key] = func, args, kwargs, [storage]
 
+    def forget(self) -> None:
+        """Want nothing more of what was not measured yet."""
+        self._wanted = {}
+
     def cost(self) -> float:
         """Estimate the floating-point operations of what is wanted and not yet measured."""
         total = 0.0
