@@ -26,6 +26,15 @@ def gib(size: float | None) -> str:
     return f"{size / GIB:.0f} GiB"
 
 
+def fine(size: float | None) -> str:
+    """Bytes to a per cent: `821 MiB`, `1.21 GiB`, `22.4 GiB`."""
+    if size is None or not math.isfinite(size):
+        return MISSING
+    if abs(size) < GIB - MIB / 2:
+        return f"{size / MIB:.0f} MiB"
+    return f"{size / GIB:.2f} GiB" if abs(size) < 9.995 * GIB else gib(size)
+
+
 def short_gib(size: float | None) -> str:
     """Bytes as a bare number of GiB for the scale of a chart: `0`, `0.25`, `5.9`, `17.8`, `128`."""
     if size is None or not math.isfinite(size):
@@ -60,6 +69,14 @@ def short_number(value: float) -> str:
     if value >= 99.95 or value == round(value):
         return f"{value:.0f}"
     return f"{value:.1f}" if value >= 9.995 else f"{value:.2f}"
+
+
+def rate(samples_per_s: float | None) -> str:
+    """Samples a second with three digits: `42.0 samples/s`, `3,280 samples/s`."""
+    if samples_per_s is None or not math.isfinite(samples_per_s):
+        return f"{MISSING} samples/s"
+    digits = 0 if samples_per_s >= 99.95 else 1 if samples_per_s >= 9.995 else 2
+    return f"{samples_per_s:,.{digits}f} samples/s"
 
 
 def duration(value: float | None) -> str:

@@ -20,6 +20,11 @@ from batchtui import units
         (units.gib, 50 * units.MIB, "50 MiB"),
         (units.gib, 17.8 * units.GIB, "17.8 GiB"),
         (units.gib, 99.96 * units.GIB, "100 GiB"),
+        (units.fine, 821.3 * units.MIB, "821 MiB"),
+        (units.fine, 1023.7 * units.MIB, "1.00 GiB"),
+        (units.fine, 17.83 * units.GIB, "17.8 GiB"),
+        (units.rate, 42, "42.0 samples/s"),
+        (units.rate, 3280.4, "3,280 samples/s"),
         (units.seconds, 0.000_85, "850 µs"),
         (units.seconds, 0.0139, "13.9 ms"),
         (units.seconds, 0.139, "139 ms"),
@@ -53,6 +58,8 @@ def test_examples(formatter: object, value: float | None, expected: str) -> None
 def test_every_formatter_takes_every_float(value: float | None) -> None:
     for formatter in (
         units.gib,
+        units.fine,
+        units.rate,
         units.seconds,
         units.duration,
         units.percent,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shlex
 import signal
 import sys
 from collections.abc import Iterator
@@ -16,7 +17,6 @@ from batchtui.commands.room import room_for
 from batchtui.commands.start import Overrides
 from batchtui.config.load import load_config
 from batchtui.errors import WillNotFit
-from batchtui.forecast.largest import Answer
 from batchtui.text import clean
 
 
@@ -30,31 +30,29 @@ def find(
     refuse_company(root, config_path)
     with _stoppable():
         try:
-            hunt = Hunt(config, config_path, root, target, room)
-            answer = hunt.run()
+            finding = Hunt(config, config_path, root, target, room).run()
         except KeyboardInterrupt:
             print("\nbatchtui: interrupted; nothing is left behind", file=sys.stderr)
             return 130
+    answer = finding.answer
     if as_json:
-        print(json.dumps(hunt.to_dict(answer), indent=1))
+        print(json.dumps(finding.to_dict(), indent=1))
     elif answer is not None:
-        _print(hunt, answer)
+        print(f"largest safe batch size: {units.count(answer.batch_size)}")
+        start = _command(config_path, overrides, answer.batch_size)
+        for name, text in (*finding.lines(), ("start it", start)):
+            print(clean(f"{name:9} {text}"))
     if answer is None:
-        raise WillNotFit(f"not even batch size {hunt.smallest} fits into {room}: {hunt.reason()}")
+        raise WillNotFit(finding.refusal())
     return 0
 
 
-def _print(hunt: Hunt, answer: Answer) -> None:
-    told = hunt.to_dict(answer)
-    size = answer.batch_size
-    print(f"largest safe batch size: {units.count(size)}")
-    peak, low, high, limit, margin = (
-        units.gib(told[f"{name}_bytes"]) for name in ("peak", "low", "high", "limit", "margin")
-    )
-    print(f"peak {peak} ({low} – {high}) of {limit}: {margin} to spare")
-    print(f"how sure: {told['confidence']}.  how: {clean(told['method'])}")
-    for note in dict.fromkeys(hunt.notes):
-        print(clean(f"assumed: {note}"))
+def _command(config_path: Path, overrides: Overrides, size: int) -> str:
+    """Write what starts the training at a batch size."""
+    words = ["batchtui", str(config_path), "--batch-size", str(size)]
+    for option, setting in overrides:
+        words += [option, setting] if option == "--set" else []
+    return shlex.join(words)
 
 
 @contextlib.contextmanager

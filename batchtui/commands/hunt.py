@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from batchtui import units
+from batchtui.commands.finding import Finding, Speed
 from batchtui.commands.forecast import Device
 from batchtui.commands.room import Room
 from batchtui.commands.stages import Stages
 from batchtui.commands.start import runs_of
 from batchtui.config.schema import Config, to_dict
 from batchtui.errors import BatchtuiError
-from batchtui.forecast.history import PastRun, differences
+from batchtui.forecast.history import PastRun
 from batchtui.forecast.largest import Answer, Search, Seen
 from batchtui.forecast.need import Needs
 from batchtui.forecast.tracing import (
@@ -29,7 +30,7 @@ from batchtui.forecast.tracing import (
 from batchtui.forecast.trials import KeptTrial, keep_trial, kept_trials
 from batchtui.records import LaunchSpec
 from batchtui.supervise.control import is_supervised
-from batchtui.supervise.trial import FEW_STEPS, FITS, STEPS, Bounds, Result, run_trial
+from batchtui.supervise.trial import FEW_STEPS, FITS, OVER, STEPS, Bounds, Result, run_trial
 from batchtui.text import clean
 
 _TRACE_LIMIT_S = 600.0
@@ -54,79 +55,52 @@ class Hunt:
             config_path=str(config_path.resolve()),
             gently=False,
         )
-        self.notes: list[str] = list(room.notes)
-        self.trials: list[dict[str, Any]] = []
+        self._notes: list[str] = list(room.notes)
+        self._trials: list[dict[str, Any]] = []
         self._earlier: list[Seen] = []
         self._seen: list[Seen] = []
+        self._speeds: dict[int, Speed] = {}
 
-    def run(self) -> Answer | None:
-        """Search; None: not even one sample fits."""
+    def run(self) -> Finding:
+        """Search to the end."""
         self._stages.say(f"find  the largest batch size of {self._path} within {self._room}")
         self._needs = self._trace()
         self._search = self._begin()
         self._earlier = self._remembered()
         self._seen = list(self._earlier)
-        if self._search.hopeless():
-            return None
-        while len(self.trials) < _MOST_TRIALS and (size := self._search.next(self._seen)):
-            if len(self.trials) >= self._search.most_trials and self._search.answer(self._seen):
+        if self._search.hopeless(self._seen):
+            return self._end(None)
+        while len(self._trials) < _MOST_TRIALS and (size := self._search.next(self._seen)):
+            fitted = sum(trial["outcome"] == FITS for trial in self._trials)
+            if fitted >= self._search.most_trials and self._search.answer(self._seen):
                 break
             self._try(size)
-        return self._search.answer(self._seen)
+        return self._end(self._search.answer(self._seen))
 
-    @property
-    def smallest(self) -> int:
-        """The smallest size that was looked at."""
-        return min((each.batch_size for each in self._seen), default=1)
-
-    def reason(self) -> str:
-        """Say how it is known that nothing fits."""
-        if not self._seen and self._needs is not None:
-            return f"its forecast is {units.gib(self._needs.need(1).peak)}"
-        if self._seen[-1].peak:
-            return f"it takes {units.gib(self._seen[-1].peak)}, too near for safety"
-        return "that trial ran out of memory"
-
-    def to_dict(self, answer: Answer | None) -> dict[str, Any]:
-        """Return what `find --json` prints."""
-        context = self._room.size - self._room.budget
-        peak = round(answer.peak) + context if answer else None
-        return {
-            "batch_size": answer.batch_size if answer else None,
-            "limit_bytes": self._room.size,
-            "peak_bytes": peak,
-            "low_bytes": round(answer.low) + context if answer else None,
-            "high_bytes": round(answer.high) + context if answer else None,
-            "margin_bytes": self._room.size - peak if peak is not None else None,
-            "confidence": self.confidence(answer),
-            "trials": self.trials,
-            "method": self.method,
-            "assumptions": self.notes,
-        }
-
-    @property
-    def method(self) -> str:
-        """How the answer came about, in words."""
-        how = [self._needs.method] if self._needs else []
-        for count, what in ((len(self._earlier), "earlier trial"), (len(self.trials), "trial")):
-            if count:
-                how.append(f"{count} {what}{'s' if count > 1 else ''}")
-        return ", ".join(how) if self._needs else f"{', '.join(how)}, not traced"
-
-    def confidence(self, answer: Answer | None) -> str | None:
-        """Say how sure the answer is."""
-        if answer is None:
-            return None
-        return "measured at this size" if answer.tried else "measured just above and below"
+    def _end(self, answer: Answer | None) -> Finding:
+        return Finding(
+            answer=answer,
+            room=self._room,
+            search=self._search,
+            forecast=self._needs is not None,
+            earlier=len(self._earlier),
+            seen=self._seen,
+            speeds=self._speeds,
+            trials=self._trials,
+            notes=self._notes,
+        )
 
     # ---------------------------------------------------------------------------- stages
 
     def _trace(self) -> Needs | None:
-        with self._stages.stage("trace", "two steps on tensors without memory") as stage:
+        with self._stages.stage("trace", "two training steps without memory") as stage:
             try:
-                traces = obtain_trace(self._request, time_limit=_TRACE_LIMIT_S)
+                with stage.waiting():
+                    traces = obtain_trace(self._request, time_limit=_TRACE_LIMIT_S)
             except TraceFailed as error:
-                self.notes.append(f"not traced: {error}")
+                if error.usage:
+                    raise
+                self._notes.append(f"not traced: {error}")
                 stage.end(f"not possible ({error}): trials alone will tell")
                 return None
             needs = Needs.of(
@@ -138,11 +112,11 @@ class Hunt:
             )
             if needs is None:
                 note = "not traced for all sizes: its operations depend on the batch size"
-                self.notes.append(note)
+                self._notes.append(note)
                 stage.end(f"{note}: trials alone will tell")
                 return None
-            self.notes += needs.assumptions
-            stage.end(f"two steps on tensors without memory: {needs.method}")
+            self._notes += needs.assumptions
+            stage.end(f"two training steps without memory, {stage.took}")
             return needs
 
     def _begin(self) -> Search:
@@ -154,10 +128,11 @@ class Hunt:
             forecast=needs.need if needs else None,
             highest=max(1, samples // ranks) if samples else None,
             configured=config.dataloaders.batch_size,
-            noise=needs.noise if needs else self._noise(),
+            noise=self._noise,
             growth=needs.growth if needs else 1.0,
         )
 
+    @property
     def _noise(self) -> float:
         return Needs.noise_of(self._config, self._target.kind)
 
@@ -168,8 +143,8 @@ class Hunt:
         config = dataclasses.replace(config, dataloaders=loaders)
         bounds = self._search.bounds(size, self._seen)
         forecast = None if bounds is None else round(sum(bounds) / 2)
-        told = f"batch {units.count(size)}: forecast {units.gib(forecast)}"
-        with self._stages.stage("trial", told) as stage:
+        told = f"{units.count(size)}: forecast {units.fine(forecast)}"
+        with self._stages.stage("batch", told) as stage:
             # The first is there to correct the forecast.
             steps = STEPS if self._seen else FEW_STEPS
             result = run_trial(self._spec(), config, self._bounds(), stage.standing, steps)
@@ -190,8 +165,10 @@ class Hunt:
         if self._needs is not None:
             needed = self._needs.observed(result.batch_size, result.peak, result.allocated)
         fits = result.outcome == FITS
+        if result.step_time_s and result.samples_per_s:
+            self._speeds[result.batch_size] = Speed(result.step_time_s, result.samples_per_s)
         self._seen.append(Seen(result.batch_size, needed if fits else None, result.base))
-        self.trials.append(
+        self._trials.append(
             {
                 "batch_size": result.batch_size,
                 "forecast_bytes": forecast,
@@ -201,6 +178,8 @@ class Hunt:
                 "outcome": result.outcome,
             }
         )
+        if result.outcome == OVER and (result.peak or 0) <= self._room.budget:
+            return  # others took the memory, which tells nothing of another day
         past = PastRun(
             run=f"trial of batch size {result.batch_size}",
             config=self._request.config,
@@ -213,24 +192,28 @@ class Hunt:
             torch=start.torch if start else None,
             trial=True,
         )
-        keep_trial(self._root, KeptTrial(past, fingerprint(self._request), result.base))
+        keep_trial(
+            self._root,
+            KeptTrial(
+                past,
+                fingerprint(self._request),
+                result.base,
+                result.step_time_s,
+                result.samples_per_s,
+            ),
+        )
 
     def _remembered(self) -> list[Seen]:
         """Return what earlier trials of this very configuration and code showed."""
-        mine, config = fingerprint(self._request), self._request.config
         found = []
-        for trial in kept_trials(self._root):
+        for trial in kept_trials(self._root, fingerprint(self._request), self._request.config):
             past = trial.past
-            loaders = past.config.get("dataloaders", {}), config["dataloaders"]
-            same_loaders = all(
-                loaders[0].get(key) == loaders[1][key] for key in ("num_workers", "prefetch_factor")
-            )
-            if trial.fingerprint != mine or not same_loaders or differences(config, past.config):
-                continue
             if past.out_of_memory:
                 if (past.capacity or 0) >= self._room.size:
                     found.append(Seen(past.batch_size, None))
                 continue
+            if trial.step_time_s and trial.samples_per_s:
+                self._speeds[past.batch_size] = Speed(trial.step_time_s, trial.samples_per_s)
             peak: float | None = past.peak
             if self._needs is not None:
                 peak = self._needs.observed(past.batch_size, past.peak, past.allocated)
@@ -260,8 +243,8 @@ class Hunt:
         if result.outcome != FITS:
             return f"{result.outcome} ({clean(result.cause or 'no more is known')})"
         return (
-            f"measured {units.gib(result.peak)}, {units.seconds(result.step_time_s)}/step, "
-            f"{units.number(result.samples_per_s)} samples/s"
+            f"measured {units.fine(result.peak)}, {units.seconds(result.step_time_s)}/step, "
+            f"{units.rate(result.samples_per_s)}"
         )
 
 

@@ -27,8 +27,13 @@ class Room:
     reserve: int = 0  # of the machine's memory, which a trial must leave free
     notes: list[str] = field(default_factory=list)
 
+    @property
+    def context(self) -> int:
+        """What no batch size changes."""
+        return self.size - self.budget
+
     def __str__(self) -> str:
-        return f"{units.gib(self.size)} ({self.source})"
+        return f"{units.fine(self.size)} ({self.source})"
 
 
 def room_for(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Iterator
 
@@ -53,17 +54,41 @@ class Stage:
         self._stages, self._name, self._told = stages, name, told
         self._began = time.monotonic()
 
+    @property
+    def took(self) -> str:
+        """How long it has been going on."""
+        return units.duration(time.monotonic() - self._began)
+
     def show(self, what: str) -> None:
         """Show where it is."""
         self._stages.rewrite(f"{self._name:5} {what}")
+
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Show how long it has been, while the block waits for what says nothing itself."""
+        if not self._stages.live:
+            yield
+            return
+        over = threading.Event()
+
+        def tell() -> None:
+            while not over.wait(1.0):
+                self.show(f"{self._told}, {self.took}")
+
+        thread = threading.Thread(target=tell, name="stage", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()  # trials fork, which wants no other thread
 
     def standing(self, standing: Standing) -> None:
         """Show where a trial is, where lines may be rewritten."""
         if not self._stages.live:
             return
         where = f"step {standing.step}" if standing.step else standing.phase
-        took = units.duration(time.monotonic() - self._began)
-        self.show(f"{self._told}: {where}, {units.gib(standing.peak)} so far, {took}")
+        self.show(f"{self._told}: {where}, {units.fine(standing.peak)} so far, {self.took}")
 
     def end(self, what: str) -> None:
         """Leave the line that stays."""

@@ -82,7 +82,7 @@ class Search:
         self.highest = highest
         self._forecast = forecast
         self._configured = configured
-        self._noise = noise
+        self.noise = noise
         self._growth = growth
         self._constant = forecast(1).peak if forecast else 0.0
 
@@ -122,15 +122,13 @@ class Search:
         peak = (low + high) / 2
         if tried:
             peak = max(tried)
-            low, high = peak * (1 - self._noise), peak * (1 + self._noise)
+            low, high = peak * (1 - self.noise), peak * (1 + self.noise)
         return Answer(size, peak, low, high, bool(tried))
 
-    def hopeless(self) -> bool:
-        """Whether not even one sample fits, by a forecast that leaves no doubt."""
-        if self._forecast is None:
-            return False
-        need = self._forecast(1)
-        return need.peak - CAUTION * (need.high - need.peak) > self.limit
+    def hopeless(self, seen: Sequence[Seen]) -> bool:
+        """Whether not even one sample fits, by what leaves no doubt."""
+        bounds = self.bounds(1, seen)
+        return bounds is not None and bounds[0] > self.limit
 
     def bounds(self, size: int, seen: Sequence[Seen]) -> tuple[float, float] | None:
         """Return between what bytes a size's peak lies; None: nothing is known."""
@@ -145,7 +143,7 @@ class Search:
         nearest = min(measured, key=lambda each: abs(each.batch_size - size))
         assert nearest.peak is not None
         slow, fast = self._slopes(nearest, measured)
-        noise = self._noise * nearest.peak
+        noise = self.noise * nearest.peak
         step = self._grown(size) - self._grown(nearest.batch_size)
         if step >= 0:
             return nearest.peak + slow * step - noise, nearest.peak + fast * step + noise
@@ -168,7 +166,7 @@ class Search:
             slow, fast = min(1.0, ratio) - SLACK, max(1.0, ratio, 0.0) + SLACK
         else:
             # Not even one sample less than what it had before its first step.
-            most = nearest.peak * (1 + self._noise)
+            most = nearest.peak * (1 + self.noise)
             slow, fast = 0.0, (most - (nearest.base or 0.0)) / here
         for other in measured:
             if other.batch_size == nearest.batch_size:
@@ -176,7 +174,7 @@ class Search:
             assert other.peak is not None
             apart = here - self._grown(other.batch_size)
             rise = nearest.peak - other.peak
-            noise = self._noise * max(nearest.peak, other.peak)
+            noise = self.noise * max(nearest.peak, other.peak)
             ends = sorted(((rise - 2 * noise) / apart, (rise + 2 * noise) / apart))
             slow, fast = max(slow, ends[0]), min(fast, max(ends[1], slow))
         return min(slow, fast), fast

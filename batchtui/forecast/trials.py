@@ -8,11 +8,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from batchtui.forecast.history import PastRun
+from batchtui.forecast.history import PastRun, differences
 
 NAME = ".trials.jsonl"
 _MOST = 200  # trials; the newest are read
@@ -26,6 +27,8 @@ class KeptTrial:
     past: PastRun
     fingerprint: str  # of model code, libraries and configuration, as a trace's
     base: int | None = None  # bytes held before the first step
+    step_time_s: float | None = None
+    samples_per_s: float | None = None
 
 
 def keep_trial(root: Path, trial: KeptTrial) -> None:
@@ -44,13 +47,30 @@ def keep_trial(root: Path, trial: KeptTrial) -> None:
         pass
 
 
-def kept_trials(root: Path) -> list[KeptTrial]:
-    """Return the trials on file, oldest first; a damaged line is passed over."""
+def kept_trials(
+    root: Path, fingerprint: str | None = None, config: Mapping[str, Any] | None = None
+) -> list[KeptTrial]:
+    """Return the trials on file, oldest first; a damaged line is passed over.
+
+    With a fingerprint and a configuration only those that tell of this very training.
+    """
     try:
         lines = (root / NAME).read_bytes().splitlines()[-_MOST:]
     except OSError:
         return []
-    return [trial for line in lines if (trial := _parse(line)) is not None]
+    trials = [trial for line in lines if (trial := _parse(line)) is not None]
+    if config is None:
+        return trials
+    return [
+        trial
+        for trial in trials
+        if trial.fingerprint == fingerprint
+        and all(
+            trial.past.config.get("dataloaders", {}).get(key) == config["dataloaders"][key]
+            for key in ("num_workers", "prefetch_factor")
+        )
+        and not differences(config, trial.past.config)
+    ]
 
 
 def _parse(line: bytes) -> KeptTrial | None:
@@ -62,7 +82,10 @@ def _parse(line: bytes) -> KeptTrial | None:
             return None
         if not isinstance(past.config, dict):
             return None
-        return KeptTrial(past, str(values["fingerprint"]), values["base"])
+        speed = (values.get("step_time_s"), values.get("samples_per_s"))
+        if not all(number is None or type(number) in (int, float) for number in speed):
+            return None
+        return KeptTrial(past, str(values["fingerprint"]), values["base"], *speed)
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from batchtui.commands.forecast import Device
@@ -9,6 +11,7 @@ from batchtui.commands.room import Room, room_for
 from batchtui.config.schema import Config, Limits
 from batchtui.errors import UsageError, WillNotFit
 from batchtui.sampling.cgroup import MemoryLimit
+from tests.sampling.test_cgroup import UNIFIED, Machine
 
 GIB, MIB = 1 << 30, 1 << 20
 CPU = Device("cpu", None, 0, None, "a CPU process")
@@ -33,6 +36,19 @@ def test_the_limit_that_is_hit_first_counts() -> None:
     room = on_cpu(None, (100, 40), (16, 1))
     assert room.size == int(0.95 * 16 * GIB) - 1 * GIB
     assert "limit 16" in room.source
+
+
+def test_a_group_of_version_2(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    machine.membership("0::/user.slice/job.scope")
+    machine.mounts(UNIFIED)
+    machine.v2("user.slice", 40 * GIB, 30 * GIB)
+    machine.v2("user.slice/job.scope", 16 * GIB, 2 * GIB, inactive_file=1 * GIB)
+    room = room_for(Config(), CPU, None, machine.read().limits)
+    assert room.size == int(0.95 * 40 * GIB) - 30 * GIB  # the group above is the tighter one
+    assert "cgroup /user.slice" in str(room)
+    machine.v2("user.slice", 40 * GIB, 3 * GIB)
+    assert room_for(Config(), CPU, None, machine.read().limits).size == int(0.95 * 16 * GIB) - GIB
 
 
 def test_nothing_left() -> None:

@@ -33,6 +33,8 @@ KEYS = [
     "low_bytes",
     "high_bytes",
     "margin_bytes",
+    "step_time_s",
+    "samples_per_s",
     "confidence",
     "trials",
     "method",
@@ -93,14 +95,19 @@ def test_finds_by_two_trials_and_remembers_them(place: Workplace) -> None:
     assert first["low_bytes"] <= first["peak_bytes"] <= first["high_bytes"] <= 900 << 20
     assert first["margin_bytes"] == (900 << 20) - first["peak_bytes"]
     assert first["margin_bytes"] < 90 << 20
+    assert "measured at this size; peaks of equal runs differ by up to 1%" in first["confidence"]
+    assert first["step_time_s"] == last["step_time_s"]
 
     second = found(place, "--limit", "900MiB")
     assert len(second["trials"]) <= 1
     assert second["batch_size"] >= first["batch_size"]
     assert "earlier trial" in second["method"]
+    assert second["step_time_s"] > 0  # known from before, too
 
     table = place.run("find", "heavy.yaml", "--limit", "900MiB")
     assert f"largest safe batch size: {second['batch_size']}" in table.stdout
+    assert f"start it  batchtui heavy.yaml --batch-size {second['batch_size']}" in table.stdout
+    assert max(len(line) for line in table.stdout.splitlines()) <= 80
     assert "\x1b" not in table.stdout + table.stderr
 
     # What was measured corrects the next forecast.
@@ -115,7 +122,7 @@ def test_a_model_that_cannot_be_traced_is_found_by_trials_alone(place: Workplace
     words = ["--set", "data.args={samples: 100}", "--limit", "2GiB"]
     answer = found(place, *words)
     assert answer["batch_size"] == 75  # all there are
-    assert "not traced" in answer["method"]
+    assert "could not be traced" in answer["method"]
     assert any("this kernel needs a real tensor" in note for note in answer["assumptions"])
     assert all(trial["outcome"] == "fits" for trial in answer["trials"])
     assert answer["trials"][-1]["batch_size"] == 75
@@ -194,7 +201,8 @@ def _words(process: psutil.Process) -> str:
 def test_not_even_one_sample_fits(place: Workplace, words: tuple[str, ...]) -> None:
     answer = place.run("find", "heavy.yaml", *words)
     assert answer.returncode == 4, answer.stderr
-    assert "not even batch size 1 fits into 100 MiB (--limit)" in answer.stderr.splitlines()[-1]
+    last = answer.stderr.splitlines()[-1]
+    assert "not even batch size 1 fits into 100 MiB (--limit): it would take" in last
     if "--json" in words:
         assert json.loads(answer.stdout)["batch_size"] is None
     assert left(place) == []

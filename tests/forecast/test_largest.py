@@ -156,7 +156,13 @@ def test_what_was_measured_under_a_higher_limit_counts() -> None:
 
 @pytest.mark.parametrize(("constant", "hopeless"), [(1200, True), (1050, False), (500, False)])
 def test_only_a_forecast_without_doubt_is_hopeless(constant: float, hopeless: bool) -> None:
-    assert affine(constant, 1).hopeless() is hopeless
+    assert affine(constant, 1).hopeless([]) is hopeless
+
+
+def test_what_was_measured_leaves_no_doubt_either() -> None:
+    search = affine(100, 1)
+    assert search.hopeless([Seen(400, 2400 * MIB)])
+    assert not search.hopeless([Seen(400, 1300 * MIB)])
 
 
 def test_not_even_one() -> None:
