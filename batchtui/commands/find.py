@@ -26,11 +26,12 @@ def find(
     """`batchtui find`: forecast, try, print; 4 if not even one sample fits."""
     config = load_config(config_path, overrides)
     target = find_device(config.device, None)
-    room = room_for(config, target, limit)
     refuse_company(root, config_path)
     with _stoppable():
         try:
-            finding = Hunt(config, config_path, root, target, room).run()
+            finding = Hunt(
+                config, config_path, root, target, lambda: room_for(config, target, limit)
+            ).run()
         except KeyboardInterrupt:
             print("\nbatchtui: interrupted; nothing is left behind", file=sys.stderr)
             return 130

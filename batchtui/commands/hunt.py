@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +43,16 @@ class Hunt:
     """One search, from the forecast to the answer."""
 
     def __init__(
-        self, config: Config, config_path: Path, root: Path, target: Device, room: Room
+        self,
+        config: Config,
+        config_path: Path,
+        root: Path,
+        target: Device,
+        find_room: Callable[[], Room],
     ) -> None:
         self._config, self._path, self._root = config, config_path, root
-        self._target, self._room = target, room
+        self._target, self._find_room = target, find_room
+        self._room = room = find_room()
         self._stages = Stages()
         self._request = TraceRequest(
             config=to_dict(config),
@@ -72,7 +79,8 @@ class Hunt:
             return self._end(None)
         while len(self._trials) < _MOST_TRIALS and (size := self._search.next(self._seen)):
             fitted = sum(trial["outcome"] == FITS for trial in self._trials)
-            if fitted >= self._search.most_trials and self._search.answer(self._seen):
+            enough = fitted >= self._search.most_trials or len(self._trials) > fitted + 1
+            if enough and self._search.answer(self._seen):
                 break
             self._try(size)
         return self._end(self._search.answer(self._seen))
@@ -165,9 +173,9 @@ class Hunt:
         if self._needs is not None:
             needed = self._needs.observed(result.batch_size, result.peak, result.allocated)
         fits = result.outcome == FITS
-        if result.step_time_s and result.samples_per_s:
+        crowded = result.outcome == OVER and (result.peak or 0) <= self._room.budget
+        if fits and result.step_time_s and result.samples_per_s:
             self._speeds[result.batch_size] = Speed(result.step_time_s, result.samples_per_s)
-        self._seen.append(Seen(result.batch_size, needed if fits else None, result.base))
         self._trials.append(
             {
                 "batch_size": result.batch_size,
@@ -178,8 +186,10 @@ class Hunt:
                 "outcome": result.outcome,
             }
         )
-        if result.outcome == OVER and (result.peak or 0) <= self._room.budget:
-            return  # others took the memory, which tells nothing of another day
+        if not (crowded and self._shrink()):
+            self._seen.append(Seen(result.batch_size, needed if fits else None, result.base))
+        if crowded:  # that others took the memory tells nothing of another day
+            return
         past = PastRun(
             run=f"trial of batch size {result.batch_size}",
             config=self._request.config,
@@ -202,6 +212,15 @@ class Hunt:
                 result.samples_per_s,
             ),
         )
+
+    def _shrink(self) -> bool:
+        """Go on within what others have left by now, if that is less than it was."""
+        room = self._find_room()
+        if room.budget >= self._room.budget:
+            return False
+        self._notes.append(f"others took memory meanwhile, and left {room}")
+        self._room, self._search.limit = room, room.budget
+        return True
 
     def _remembered(self) -> list[Seen]:
         """Return what earlier trials of this very configuration and code showed."""

@@ -106,6 +106,8 @@ class Search:
             if self._forecast is None:
                 return max(1, min(top, self._configured // 4, _FIRST_BLIND))
         size = max(1, self._largest(seen, top))
+        if bad is not None and good:  # what took too much against all bounds is kept away from
+            size = min(size, (good + bad) // 2)
         return size if size > good * (1 + GAIN) else None
 
     def answer(self, seen: Sequence[Seen]) -> Answer | None:

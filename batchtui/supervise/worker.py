@@ -58,6 +58,8 @@ def command(spec: LaunchSpec, config: Config, run: RunDirectory) -> list[str]:
         *("--nproc-per-node", str(config.launch.processes)),
         # A rank that dies ends the run: whoever resumes it does so from a checkpoint.
         *("--max-restarts", "0"),
+        # By default it makes a temporary folder, and leaves it behind.
+        *("--log-dir", str(run.path / "torchrun")),
         *worker,
     ]
 

@@ -146,6 +146,11 @@ def test_a_death_halves_the_size_and_is_never_tried_again() -> None:
     assert third is None or second < third < first
 
 
+def test_a_size_that_took_too_much_is_not_crept_up_to() -> None:
+    search = affine(100, 1)
+    assert search.next([Seen(400, 500 * MIB), Seen(800, None)]) == 600
+
+
 def test_what_was_measured_under_a_higher_limit_counts() -> None:
     search = affine(100, 1)
     seen = [Seen(1500, 1600 * MIB)]

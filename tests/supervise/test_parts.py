@@ -221,6 +221,7 @@ def test_the_worker_s_command(run: RunDirectory) -> None:
     assert words[1:7] == [
         *("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "4", "--max-restarts")
     ]
+    assert words[words.index("--log-dir") + 1].startswith(f"{run.path}/")
     assert words[-2:] == [bootstrap, path]
     with pytest.raises(SuperviseError, match=r"launch\.nodes: 2"):
         worker.command(spec, Config(launch=Launch(nodes=2)), run)

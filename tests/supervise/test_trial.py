@@ -73,7 +73,7 @@ def test_all_ranks_count(place: Path) -> None:
         assert result["outcome"] == "fits", result
     assert two["start"]["world_size"] == 2
     assert two["start"]["global_batch_size"] == 2 * one["start"]["global_batch_size"]
-    assert 1.6 < two["peak"] / one["peak"] < 2.6  # and torchrun's own process
+    assert 2 < two["peak"] / one["peak"] < 3.2  # and torchrun's own process
 
 
 def test_the_kernel_refuses_what_no_look_would_see_in_time(place: Path) -> None:
