@@ -3,15 +3,17 @@
     python benchmarks/finder.py [--json] [--case resnet18-1.0] [--peers] [--rlimit]
 
 Every process that trains is put under the limit: a memory cgroup where one can be made, else (or
-with --rlimit) RLIMIT_DATA, which counts what a process has asked for, touched or not. `batchtui
-find` and the doubling start a fresh process for each size; Lightning's BatchSizeFinder and
-accelerate's find_executable_batch_size try sizes within theirs, and where that is killed, that is
+with --rlimit) RLIMIT_DATA. That one counts what a process has asked for, touched or not, of which
+`find` knows nothing: its trials die, so compare under a cgroup. `batchtui find` and the doubling
+start a fresh process for each size; Lightning's BatchSizeFinder and accelerate's
+find_executable_batch_size try sizes within theirs, and where that is killed, that is
 their result. Doubling starts at 16 and bisects to 2 %; for the true maximum it bisects on, to one
 in 200, and that is not counted. All have the malloc settings of `low_memory`, without which the
 largest size that survives is another each time.
 
-About ten minutes on two cores at rest. Lightning and accelerate run under the lower limit of each
-model, since they end the same way under the other: --peers runs them there too, two minutes more.
+Reckoned at ten minutes on two cores at rest; a busy machine takes several times that. Lightning
+and accelerate run under the lower limit of each model, since they end the same way under the
+other: --peers runs them there too, two minutes more.
 """
 
 from __future__ import annotations
