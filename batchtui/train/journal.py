@@ -19,8 +19,8 @@ from batchtui.records import RECORD_TYPES, Note, Phase, Record, Step
 
 ROTATE_BYTES = 64 << 20
 # Quick steps share a write: in a cache that a training step has swept, one system call costs as
-# much as a record. Nobody looks more often than this.
-GATHER_SECONDS = 0.25
+# much as a record. Who reads them looks once a second.
+GATHER_SECONDS = 0.5
 
 _FIELDS = {kind: tuple(field.name for field in dataclasses.fields(kind)) for kind in RECORD_TYPES}
 # NaN is no JSON. Refusing it costs nothing where all is finite, and the rare line that holds
