@@ -73,7 +73,8 @@ def test_all_ranks_count(place: Path) -> None:
         assert result["outcome"] == "fits", result
     assert two["start"]["world_size"] == 2
     assert two["start"]["global_batch_size"] == 2 * one["start"]["global_batch_size"]
-    assert 2 < two["peak"] / one["peak"] < 3.2  # and torchrun's own process
+    # Both ranks and torchrun's own process; they need not be at their peaks in the same look.
+    assert 1.5 < two["peak"] / one["peak"] < 3.2
 
 
 def test_the_kernel_refuses_what_no_look_would_see_in_time(place: Path) -> None:
