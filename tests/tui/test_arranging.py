@@ -22,7 +22,7 @@ from batchtui.tui.view import Picture
 from batchtui.tui.widgets.pane import Pane
 from tests.tui import fake
 from tests.tui.fake import facts, gpu, machine
-from tests.tui.test_screen import has, lines, running, settle
+from tests.tui.screen import has, lines, running, settle
 
 GPU = machine(gpus=(gpu(),))
 

@@ -18,7 +18,7 @@ from batchtui.text import clean
 from batchtui.tui.export import export
 from batchtui.tui.view import LogLine, LogView, Picture
 from tests.tui.fake import FakeSource, facts, gpu, machine, points
-from tests.tui.test_screen import lines, running
+from tests.tui.screen import lines, running
 
 NASTY = [
     "\x1b]52;c;Y2xpcGJvYXJk\x07", "\x1b[2J\x1b[H", "\x9b31m", "[/]", "[bold red]x[/nope]",

@@ -11,7 +11,7 @@ from batchtui.errors import BatchtuiError
 from batchtui.forecast.rows import Forecast
 from batchtui.tui.outlook import TRACING, Oracle, Outlook, Sizes
 from tests.tui.fake import GIB, facts, gpu, machine
-from tests.tui.test_screen import has, lines, running, settle
+from tests.tui.screen import has, lines, running, settle
 
 GPU = facts(600, sample=machine(gpus=(gpu(),)))
 

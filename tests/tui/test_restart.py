@@ -18,8 +18,8 @@ from batchtui.tui.following import FollowingSource
 from batchtui.tui.screens.restart import RestartDialog
 from tests.tui import fake
 from tests.tui.fake import FakeSource, facts, gpu, machine
+from tests.tui.screen import has, lines, running, settle
 from tests.tui.test_outlook import FakeProspect, looks
-from tests.tui.test_screen import has, lines, running, settle
 
 CONFIG = fake.CONFIG | {"optimizer": {"target": "torch.optim.SGD", "args": {"lr": 0.1}}}
 GPU = facts(1800, sample=machine(gpus=(gpu(),)), meta={"config": CONFIG})

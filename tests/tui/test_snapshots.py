@@ -20,8 +20,8 @@ from batchtui.tui.app import BatchtuiApp
 from batchtui.tui.facts import Takeover
 from batchtui.tui.themes import THEMES
 from tests.tui.fake import NOW, facts
+from tests.tui.screen import GPU, STATES, lines, running, settle
 from tests.tui.test_outlook import FakeProspect
-from tests.tui.test_screen import GPU, STATES, lines, running, settle
 
 FOLDER = Path(__file__).with_name("snapshots")
 SIZES = ((60, 16), (80, 24), (120, 36))

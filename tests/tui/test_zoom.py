@@ -17,7 +17,7 @@ from batchtui.tui.widgets.chart_pane import ChartPane
 from batchtui.tui.widgets.lens import Lens
 from tests.tui import fake
 from tests.tui.fake import FakeSource, facts
-from tests.tui.test_screen import has, lines, running, settle
+from tests.tui.screen import has, lines, running, settle
 
 ALL = (1.0, 1800.0)
 spans = st.tuples(st.floats(0, 1e7), st.floats(0, 1e7)).map(sorted).map(tuple)
