@@ -9,7 +9,6 @@ import socket
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import msgspec
@@ -30,23 +29,13 @@ from batchtui.runs.access import reading
 from batchtui.runs.directory import RunDirectory
 from batchtui.runs.identity import Identity
 from batchtui.runs.lineage import Stretch, ancestors, read_meta, stretch
-from batchtui.runs.rows import field_names
+from batchtui.runs.remembered import Remembered
+from batchtui.runs.rows import Rank, field_names
 from batchtui.runs.series import Boundary, Series, bucket_size, collect
 
 HEARTBEAT_LIMIT = 15.0  # seconds of silence after which a supervisor elsewhere counts as lost
 
 _Record = TypeVar("_Record")
-
-
-@dataclass(frozen=True)
-class Rank:
-    """One process of the training: what it said of itself, how far it is, its most memory."""
-
-    start: Start
-    step: int | None
-    allocated: int | None
-    reserved: int | None
-    peak: int | None
 
 
 class RunReader:
@@ -61,11 +50,15 @@ class RunReader:
         run: RunDirectory,
         now: Callable[[], float] = time.time,
         host: str | None = None,
+        remembered: Remembered | None = None,
     ) -> None:
-        """Take a run; `now` and `host` are what its supervisor's signs of life are held against."""
-        self._run = run
-        self._now = now
+        """Take a run; `now` and `host` are what its supervisor's signs of life are held against.
+
+        With `remembered`, steps that come late into a bucket that was full are not shown.
+        """
+        self._run, self._now = run, now
         self._host = host or socket.gethostname()
+        self._remembered = remembered
         self._db: sqlite3.Connection | None = None
         self._ancestors: list[Stretch] | None = None
         self._inherited: tuple[list[Stretch], list[Evaluation]] = ([], [])
@@ -92,9 +85,9 @@ class RunReader:
         with self._look() as db:
             return self._sound(lambda: read_meta(db))
 
-    def summary(self) -> RunSummary:
-        """Return the run in short; its status is `lost` if nobody looks after it any more."""
-        meta = self.meta()
+    def summary(self, meta: dict[str, Any] | None = None) -> RunSummary:
+        """Return the run in short, from meta if that was read; `lost` if nobody looks after it."""
+        meta = self.meta() if meta is None else meta
         known = {name: meta[name] for name in field_names(RunSummary) if name in meta}
         # A folder that was renamed or copied goes by its new name.
         known = {"status": Status.STARTING.value, **known, "run": self._run.name}
@@ -159,19 +152,9 @@ class RunReader:
 
     def recent_steps(self, n: int) -> list[Step]:
         """Return the run's newest n steps, oldest first."""
-        steps = self._newest(Step, "steps", "step", n)
-        for step in steps:
-            step.nonfinite = bool(step.nonfinite)
-        return steps
-
-    def step_quantiles(self, n: int = 1000) -> tuple[float | None, float | None]:
-        """Return the median and the 95th percentile of the newest n steps' time, in seconds."""
-        with self._look() as db:
-            rows = db.execute("SELECT step_s FROM steps ORDER BY step DESC LIMIT ?", [n])
-            times = sorted(seconds for (seconds,) in rows if seconds is not None)
-        if not times:
-            return None, None
-        return times[len(times) // 2], times[min(len(times) - 1, len(times) * 95 // 100)]
+        if self._remembered is None:
+            return self._steps_after(-1, n)
+        return self._remembered.steps(n, lambda step: self._steps_after(step, n))
 
     def evaluations(self, limit: int = 1000) -> list[Evaluation]:
         """Return the newest evaluations, oldest first, those of the parents included."""
@@ -207,12 +190,20 @@ class RunReader:
             rows = db.execute(sql).fetchall()
         return [Rank(Start(**dict(zip(names, row[4:], strict=True))), *row[:4]) for row in rows]
 
-    def _newest(self, record: type[_Record], table: str, order: str, limit: int) -> list[_Record]:
+    def _steps_after(self, step: int, n: int) -> list[Step]:
+        steps = self._newest(Step, "steps", "step", n, f"WHERE step > {step}")
+        for one in steps:
+            one.nonfinite = bool(one.nonfinite)
+        return steps
+
+    def _newest(
+        self, record: type[_Record], table: str, order: str, limit: int, where: str = ""
+    ) -> list[_Record]:
         names = field_names(record)
-        sql = f"SELECT {', '.join(names)} FROM {table} ORDER BY {order} DESC LIMIT ?"
+        sql = f"SELECT {', '.join(names)} FROM {table} {where} ORDER BY {order} DESC LIMIT ?"
         with self._look() as db:
-            rows = db.execute(sql, [limit]).fetchall()
-        return [record(**dict(zip(names, row, strict=True))) for row in reversed(rows)]
+            rows = db.execute(sql, [limit]).fetchall()[::-1]
+        return [record(**dict(zip(names, row, strict=True))) for row in rows]
 
     def _tick_series(
         self,
@@ -244,6 +235,8 @@ class RunReader:
         if own is None:
             first_step = read_meta(db).get("first_step")
             return ancestors(self._run, None if first_step is None else first_step + 1)
+        if self._remembered is not None:
+            self._remembered.check(own.stop)
         if self._ancestors is None:
             # Parents ended before this run began: what they contribute stays the same.
             self._ancestors = ancestors(self._run, own.first)
@@ -259,11 +252,18 @@ class RunReader:
         size: int,
     ) -> list[rollups.BucketRow]:
         """Return what one run of the chain contributes to a window."""
-        if run == self._run:
-            return list(rollups.window(own, rollups.STEPS, columns, first, stop, size))
-        try:
+        memory, window = self._remembered, (first, stop, size)
+
+        def read() -> list[rollups.BucketRow]:
             with reading(run.database) as db:
-                return list(rollups.window(db, rollups.STEPS, columns, first, stop, size))
+                return list(rollups.window(db, rollups.STEPS, columns, *window))
+
+        if run == self._run:
+            if memory is not None:
+                return memory.window(own, columns, *window)
+            return list(rollups.window(own, rollups.STEPS, columns, *window))
+        try:
+            return read() if memory is None else memory.parent(run.name, columns, window, read)
         except StoreError:
             self._ancestors = None  # deleted meanwhile: not shown any more
             return []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
@@ -16,6 +17,17 @@ from batchtui.records import (
     Start,
     Step,
 )
+
+
+@dataclass(frozen=True)
+class Rank:
+    """One process of the training: what it said of itself, how far it is, its most memory."""
+
+    start: Start
+    step: int | None
+    allocated: int | None
+    reserved: int | None
+    peak: int | None
 
 
 def field_names(record: Any) -> list[str]:

@@ -62,14 +62,15 @@ def collect(rows: Iterable[BucketRow], columns: Sequence[str], size: int, least:
             _merge(known, row, len(columns))
     ordered = [buckets[key] for key in sorted(buckets)]
     places = range(2, 2 + 4 * len(columns), 4)
+    upright = list(zip(*ordered, strict=True)) or [()] * (2 + 4 * len(columns))
     return Series(
-        x=[max(least, row[0] * size) for row in ordered],
-        count=[int(row[1]) for row in ordered],
+        x=[max(least, bucket * size) for bucket in upright[0]],
+        count=[int(rows) for rows in upright[1]],
         columns={
             column: Band(
-                low=[row[at] for row in ordered],
-                high=[row[at + 1] for row in ordered],
-                mean=[_mean(row[at + 2], row[at + 3]) for row in ordered],
+                low=list(upright[at]),
+                high=list(upright[at + 1]),
+                mean=list(map(_mean, upright[at + 2], upright[at + 3])),
             )
             for at, column in zip(places, columns, strict=True)
         },

@@ -15,6 +15,7 @@ from batchtui.errors import StoreError
 from batchtui.records import Event, MachineSample, RunSummary, Status
 from batchtui.runs.directory import RunDirectory
 from batchtui.runs.reader import RunReader
+from batchtui.runs.remembered import Remembered
 from batchtui.runs.series import Series
 from batchtui.tui.assemble.memory import own_gpu
 from batchtui.tui.assemble.whole import build_view
@@ -58,7 +59,7 @@ class RunSource:
     ) -> None:
         """Take a run, and the log of the one before where it goes on below that."""
         self._run, self._free = run, free
-        self._reader = RunReader(run)
+        self._reader = RunReader(run, remembered=Remembered())
         self._past = Past(run, WIDTH)
         self.log = log or LogTail(run.log)
         self.log.turn_to(run.log)
@@ -94,8 +95,8 @@ class RunSource:
 
     def _facts(self, now: float) -> Facts:
         reader = self._reader
-        summary = reader.summary()
         meta = reader.meta()
+        summary = reader.summary(meta)
         machine = reader.latest_machine()
         recent = reader.recent_steps(RECENT_STEPS)
         last = recent[-1].step if recent else 0

@@ -30,7 +30,6 @@ QUESTIONS: list[Callable[[RunReader], object]] = [
     RunReader.events,
     RunReader.ranks,
     RunReader.lineage,
-    RunReader.step_quantiles,
     lambda reader: reader.recent_steps(5000),
     lambda reader: reader.step_series(["loss"]),
     lambda reader: reader.step_series(["loss"], 100, 200),

@@ -14,7 +14,7 @@ from batchtui.runs.directory import RunDirectory
 from batchtui.runs.identity import Identity
 from batchtui.runs.reader import HEARTBEAT_LIMIT, RunReader
 from batchtui.runs.store import RunStore
-from tests.runs.samples import fill, step
+from tests.runs.samples import fill
 
 
 def test_a_summary_is_what_the_supervisor_wrote(run: RunDirectory) -> None:
@@ -47,7 +47,6 @@ def test_an_empty_run_has_a_summary_and_empty_series(run: RunDirectory) -> None:
     assert reader.machine_series(["cpu"]).columns["cpu"].low == []
     assert reader.gpu_series(3, ["used"]).count == []
     assert reader.latest_machine() is None
-    assert reader.step_quantiles() == (None, None)
     assert reader.lineage() == []
 
 
@@ -109,15 +108,6 @@ def test_a_run_that_never_said_a_word_is_lost_after_a_while(run: RunDirectory) -
     assert RunReader(run).summary().status == "starting"
     later = time.time() + HEARTBEAT_LIMIT + 1
     assert RunReader(run, now=lambda: later).summary().status == "lost"
-
-
-def test_quantiles(run: RunDirectory) -> None:
-    store = RunStore(run.database)
-    store.add_steps([step(number, step_s=float(number)) for number in range(1, 101)])
-    store.add_steps([step(101), step(102)])  # without a time
-    store.close()
-    assert RunReader(run).step_quantiles() == (51.0, 96.0)
-    assert RunReader(run).step_quantiles(12) == (96.0, 100.0)
 
 
 def test_one_look_is_consistent_and_one_open_file(run: RunDirectory) -> None:

@@ -92,7 +92,17 @@ def step_parts(recent: Sequence[Step]) -> tuple[Part, ...]:
     return tuple(parts)
 
 
-def loss_view(facts: Facts, alive: bool) -> LossView:
+def batches_of(facts: Facts) -> list[noise.Batch]:
+    """Return what the recent steps say of the noise; a loss that is not finite says nothing."""
+    return [
+        noise.Batch(step.step, step.batch, None if step.nonfinite else step.loss, step.variance)
+        for step in facts.recent
+    ]
+
+
+def loss_view(
+    facts: Facts, alive: bool, batches: Sequence[noise.Batch], variance: noise.Estimate
+) -> LossView:
     """Show loss and variance over all steps, their noise, and the held-out accuracy."""
     loss, spread = facts.whole.loss, facts.whole.variance
     measured = [e for e in facts.evaluations if e.accuracy is not None]
@@ -101,11 +111,6 @@ def loss_view(facts: Facts, alive: bool) -> LossView:
     if not loss.x:
         return LossView(reason="no step was recorded" if not alive else "no loss yet")
     total = number_of(facts, "total_samples")
-    batches = [
-        noise.Batch(step.step, step.batch, None if step.nonfinite else step.loss, step.variance)
-        for step in facts.recent
-    ]
-    variance = noise.pooled_variance(batches)
     trend_free = noise.trend_free_variance(batches)
     ratio = noise.ratio(trend_free, variance, batches[-1].size if batches else None)
     stale = _stale(facts, alive)
@@ -214,10 +219,10 @@ def _startup(facts: Facts, alive: bool) -> Startup | None:
     )
 
 
-def batch_view(facts: Facts, status: Status, memory: MemoryView) -> BatchView:
+def batch_view(
+    facts: Facts, status: Status, memory: MemoryView, variance: noise.Estimate
+) -> BatchView:
     """Gather what the advisor needs to say about another batch size."""
-    batches = [noise.Batch(s.step, s.batch, s.loss, s.variance) for s in facts.recent]
-    variance = noise.pooled_variance(batches)
     samples = number_of(facts, "train_samples")
     left, limit = headroom(memory, facts.meta)
     return BatchView(

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from batchtui import units
+from batchtui.advise import noise
 from batchtui.records import Status
 from batchtui.text import clean
 from batchtui.tui.assemble.memory import memory_view, stacked, warning
 from batchtui.tui.assemble.summary import summary_of
-from batchtui.tui.assemble.training import batch_view, loss_view, marks, number_of, steps_view
+from batchtui.tui.assemble.training import (
+    batch_view,
+    batches_of,
+    loss_view,
+    marks,
+    number_of,
+    steps_view,
+)
 from batchtui.tui.facts import Facts
 from batchtui.tui.view import CpuView, History, Points, Progress, View
 
@@ -22,6 +30,8 @@ def build_view(facts: Facts) -> View:
     alive = status.alive
     word, detail = describe(facts, status)
     memory = memory_view(facts)
+    batches = batches_of(facts)
+    variance = noise.pooled_variance(batches)
     return View(
         taken=facts.now,
         run=clean(summary.run, 80),
@@ -34,9 +44,9 @@ def build_view(facts: Facts) -> View:
         cpu=cpu_view(facts),
         memory=memory,
         steps=steps_view(facts, alive),
-        loss=loss_view(facts, alive),
+        loss=loss_view(facts, alive, batches, variance),
         log=facts.log,
-        batch=batch_view(facts, status, memory),
+        batch=batch_view(facts, status, memory, variance),
         reason=clean(str(facts.meta["reason"]), 120) if facts.meta.get("reason") else None,
         summary=() if alive else summary_of(facts),
         marks=marks(facts),
