@@ -15,6 +15,7 @@ from batchtui.records import Event, Status
 from batchtui.runs.directory import RunDirectory
 from batchtui.runs.store import RunStore
 from batchtui.tui.following import FollowingSource
+from batchtui.tui.screens.dialog import DialogBox
 from batchtui.tui.screens.restart import RestartDialog
 from tests.tui import fake
 from tests.tui.fake import FakeSource, facts, gpu, machine
@@ -283,3 +284,12 @@ async def test_w_leaves_a_read_only_file_alone(tmp_path: Path) -> None:
         await pilot.press("greater_than_sign", "w", "enter")
         assert has(app, "own.yaml: cannot be written: it is read-only")
     assert "64" in path.read_text()
+
+
+async def test_a_view_that_comes_while_the_dialog_is_taken_away_ends_nothing() -> None:
+    async with running(GPU, restart=Restarts()) as (app, pilot):
+        await opened(pilot, "greater_than_sign")
+        await app.screen.query_one(DialogBox).remove()
+        app.post_message(app.Seen(FakeSource(GPU).read()))
+        await pilot.pause()
+        assert app.crash is None

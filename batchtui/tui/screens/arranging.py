@@ -46,11 +46,11 @@ class ArrangingScreen(ChoosingScreen):
 
     def notify_briefly(self, text: str) -> None:
         """Say in the header what a key has done, for a few seconds."""
-        header = self.query_one(HeaderPane)
-        header.notice = clean(text, 120)
+        header, said = self.query_one(HeaderPane), clean(text, 120)
+        header.notice = said
 
         def forget() -> None:
-            if header.notice == text:
+            if header.notice == said:
                 header.notice = ""
 
         self.set_timer(_NOTICE_S, forget)

@@ -83,7 +83,8 @@ class Dialog(ModalScreen[Result], Generic[Result]):
 
     def redraw(self) -> None:
         """Draw anew after something has changed."""
-        self.query_one(DialogBox).redraw()
+        for box in self.query(DialogBox):  # none is left where the dialog is being closed
+            box.redraw()
 
     def within(self, event: events.Click) -> tuple[int, int]:
         """Return where a click lies on the inside's canvas."""
