@@ -17,6 +17,7 @@ from batchtui.forecast.tracing import TraceFailed, TraceRequest, base_bytes, obt
 from batchtui.records import GpuSample, MachineSample
 from batchtui.runs.directory import RunDirectory
 from batchtui.runs.reader import RunReader
+from batchtui.tui.assemble.memory import others_on
 
 # A trace gives way to the training, and takes long where that leaves little of the processor.
 _TRACE_LIMIT_S = 900.0
@@ -134,10 +135,7 @@ class RunProspects:
         gpu = _gpu(machine, device, ranks[0].start.device_uuid if ranks else None)
         if gpu is None or gpu.total is None:
             return Device("cuda", None, 0, meta.get("device_name"), device)
-        others = gpu.others_used
-        if others is None:
-            others = max(0, (gpu.used or 0) - (gpu.worker_used or 0)) if gpu.worker_used else 0
-        return Device("cuda", gpu.total, others, gpu.name, device)
+        return Device("cuda", gpu.total, others_on(gpu), gpu.name, device)
 
 
 def _alike(one: Device, other: Device) -> bool:

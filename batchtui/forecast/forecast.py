@@ -71,10 +71,14 @@ class Forecaster:
         """Bytes left: the capacity without neighbours and, on an accelerator, its context."""
         if self.capacity is None:
             return None
-        if not self.accelerator:
-            return self.capacity - self.context.others
-        overhead = CUDA_CONTEXT if self.context.overhead is None else self.context.overhead
-        return max(self.capacity - overhead - self.context.others, 0)
+        left = self.capacity - self.overhead - self.context.others
+        return max(left, 0) if self.accelerator else left
+
+    @property
+    def overhead(self) -> int:
+        """Bytes that the process holds on an accelerator besides the peak: its context."""
+        context = CUDA_CONTEXT if self.context.overhead is None else self.context.overhead
+        return context if self.accelerator else 0
 
     def row(self, batch_size: int, *, seconds: float | None = None) -> Forecast:
         """Forecast one batch size; after `seconds` the answer is taken as fine as it is.

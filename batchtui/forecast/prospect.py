@@ -95,12 +95,9 @@ class Prospect:
         ]
 
     @property
-    def around(self) -> int | None:
-        """Bytes of the capacity that are not for the step; None: the capacity is unknown."""
-        available = self._forecasters[0].available
-        if self.capacity is None or available is None:
-            return None
-        return self.capacity - available
+    def overhead(self) -> int:
+        """Bytes in use besides a forecast's peak that are not those of others."""
+        return self._forecasters[0].overhead
 
     @property
     def killed_at(self) -> int | None:

@@ -30,7 +30,7 @@ class Outlook(NamedTuple):
     now: Forecast | None = None
     next: Forecast | None = None
     largest: int | None = None  # the largest batch size that is safe
-    around: int | None = None  # bytes of the device or limit that are not the step's
+    overhead: int = 0  # bytes that the training holds besides a forecast's peak
     reason: str | None = None
 
     @property
@@ -38,12 +38,20 @@ class Outlook(NamedTuple):
         """Whether the next batch size will not fit."""
         return self.next is not None and self.next.verdict == "will not fit"
 
-    def room(self, forecast: Forecast, limit: int | None) -> int | None:
-        """Return the bytes a forecast leaves up to the limit; below 0 where it goes beyond."""
+    @property
+    def needed(self) -> int | None:
+        """The bytes that the training itself will hold at the next batch size."""
+        return None if self.next is None else self.next.peak_bytes + self.overhead
+
+    def room(self, forecast: Forecast, limit: int | None, others: int) -> int | None:
+        """Return the bytes a forecast leaves up to the limit; below 0 where it goes beyond.
+
+        `others` are the bytes that other processes hold now: they change faster than forecasts.
+        """
         full = forecast.capacity_bytes
-        if full is None or self.around is None:
+        if full is None:
             return None
-        return min(full, limit or full) - self.around - forecast.peak_bytes
+        return min(full, limit or full) - others - self.overhead - forecast.peak_bytes
 
 
 class Sizes(NamedTuple):
@@ -106,7 +114,7 @@ class Oracle:
                 now=prospect.row(sizes.now, seconds=seconds),
                 next=None if sizes.next is None else prospect.row(sizes.next, seconds=seconds),
                 largest=largest,
-                around=prospect.around,
+                overhead=prospect.overhead,
             )
             if self._wanted.is_set():
                 return

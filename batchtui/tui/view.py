@@ -121,6 +121,7 @@ class GpuRow(NamedTuple):
     used: int | None = None
     total: int | None = None
     limit: int | None = None
+    others: int = 0  # held by other processes
     level: str | None = None
     utilization: float | None = None
     temperature_c: float | None = None
@@ -136,6 +137,7 @@ class MemoryView(NamedTuple):
     note: str = ""  # why it is not a GPU's, or what limits it
     used: int | None = None
     total: int | None = None
+    others: int = 0  # held by other processes; of several GPUs the most on one of the run's
     limit: int | None = None  # where this run counts memory as full
     level: str | None = None
     parts: tuple[Part, ...] = ()
@@ -222,6 +224,7 @@ class BatchView(NamedTuple):
     variance_reason: str | None = None
     headroom: int | None = None  # bytes from what is used now to the limit
     limit: int | None = None  # bytes at which memory counts as full
+    others: int = 0  # bytes that other processes hold there
     peak: int | None = None  # most bytes measured at this size
     samples_per_s: float | None = None
     alive: bool = False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 import threading
 import time
 
@@ -9,17 +11,18 @@ import pytest
 
 from batchtui.errors import BatchtuiError
 from batchtui.forecast.rows import Forecast
+from batchtui.tui.facts import Facts
 from batchtui.tui.outlook import TRACING, Oracle, Outlook, Sizes
-from tests.tui.fake import GIB, facts, gpu, machine
+from tests.tui.fake import GIB, FakeSource, facts, gpu, machine
 from tests.tui.screen import has, lines, running, settle
 
 GPU = facts(600, sample=machine(gpus=(gpu(),)))
 
 
 class FakeProspect:
-    """Needs 0.1 GiB a sample and 1 GiB besides, of 24 GiB, 2.5 of which belong to others."""
+    """Needs 0.1 GiB a sample and 1.2 GiB besides, 0.2 of them the context, of 24 GiB."""
 
-    around = int(2.5 * GIB)
+    overhead = int(0.2 * GIB)
 
     def __init__(self) -> None:
         self.asked: list[tuple[int, float | None]] = []
@@ -27,7 +30,7 @@ class FakeProspect:
     def row(self, batch_size: int, *, seconds: float | None = None) -> Forecast:
         self.asked.append((batch_size, seconds))
         peak = int((1 + 0.1 * batch_size) * GIB)
-        left = 24 * GIB - self.around - peak
+        left = int(21.7 * GIB) - self.overhead - peak
         verdict = "will not fit" if left < 0 else "tight" if left < GIB else "fits"
         return Forecast(
             batch_size=batch_size,
@@ -71,10 +74,53 @@ async def test_a_key_press_shows_peak_interval_and_verdict() -> None:
         await pilot.press("greater_than_sign")
         await settle(pilot, lambda: "13.8 GiB" in "\n".join(lines(app)))
         assert has(app, "64 → 128", "peak memory  4.4 GiB → 13.8 GiB  13.1 GiB – 14.5 GiB")
-        # 13.8 of the training and 2.5 around it.
+        # 13.8 of the training, its context of 0.2, and 2.3 of others.
         assert has(app, "→ 16.3 GiB at batch 128, forecast", "forecast · fits")
         assert has(app, "headroom     5.0 GiB → 6.5 GiB")
         assert (128, 0.0) in prospect.asked  # first as fast as it can be told
+
+
+async def test_what_others_take_counts_at_each_look() -> None:
+    """What is used now and what will be are told of the same moment; the forecast is older."""
+
+    def grown(given: Facts, reads: int) -> Facts:
+        others = 2.3 + 0.4 * (reads % 8)
+        card = gpu(used=15.5 + others, others_used=int(others * GIB), worker_used=int(15.5 * GIB))
+        return dataclasses.replace(given, machine=machine(gpus=(card,)))
+
+    prospect = FakeProspect()
+    source = FakeSource(GPU, grown)
+    async with running(source, refresh=0.1, prospect=lambda: prospect) as (app, pilot):
+        await pilot.press("greater_than_sign")
+        await settle(pilot, lambda: "GiB at batch 128" in "\n".join(lines(app)))
+        asked, seen = len(prospect.asked), set()
+
+        def varied() -> bool:
+            shown = "\n".join(lines(app))
+            used, then = re.search(r"([0-9.]+) GiB used .* ([0-9.]+) GiB at", shown).groups()  # type: ignore[union-attr]
+            room = re.search(r"headroom +[0-9.]+ GiB → ([0-9.]+) GiB", shown)
+            assert room is not None
+            # 13.8 and 0.2 in place of 15.5 that the worker holds now; the limit is 22.8.
+            assert abs(float(then) - float(used) + 1.5) < 0.11
+            assert abs(float(then) + float(room[1]) - 22.8) < 0.11
+            seen.add(used)
+            return len(seen) > 3
+
+        await settle(pilot, varied)
+        assert len(prospect.asked) <= asked + 4  # each closely as well, and not at each look
+
+
+async def test_each_card_adds_what_others_hold_on_it() -> None:
+    cards = tuple(gpu(i, 12 + 5 * i, others_used=5 * i * GIB) for i in range(2))
+    given = facts(600, sample=machine(gpus=cards))
+    async with running(given, (120, 36), prospect=FakeProspect, ascii_only=True) as (app, pilot):
+        await pilot.press("greater_than_sign")
+        # 14.0 on the first and 19.0 on the second: the note tells of the fuller one.
+        await settle(pilot, lambda: "19.0 GiB at batch 128, forecast" in "\n".join(lines(app)))
+        rows = [line for line in lines(app) if re.search(r"\| [01] =", line)]
+        start = rows[0].index("=", 45)
+        ends = [row.rindex(":") + 1 - start for row in rows]
+        assert ends[1] / ends[0] == pytest.approx(19 / 14, abs=0.1)
 
 
 async def test_a_size_that_will_not_fit_is_red_before_anything_is_restarted() -> None:

@@ -64,6 +64,7 @@ def _host(facts: Facts, machine: MachineSample | None) -> MemoryView:
         note=clean(reason or "", 80),
         used=used,
         total=total,
+        others=max(0, (used or 0) - (worker or 0)),
         limit=_limit(facts.meta, total),
         level=_level(facts, used, total),
         parts=tuple(parts),
@@ -84,6 +85,7 @@ def _one_gpu(facts: Facts, gpu: GpuSample) -> MemoryView:
         note=clean(gpu.error or "", 80),
         used=gpu.used,
         total=gpu.total,
+        others=others_on(gpu),
         limit=_limit(facts.meta, gpu.total),
         level=_level(facts, gpu.used, gpu.total),
         parts=_gpu_parts(gpu, facts.recent),
@@ -138,6 +140,7 @@ def _many_gpus(facts: Facts, gpus: Sequence[GpuSample], device: str) -> MemoryVi
             used=gpu.used,
             total=gpu.total,
             limit=_limit(facts.meta, gpu.total),
+            others=others_on(gpu),
             level=level_of(gpu.used, gpu.total),
             utilization=gpu.utilization,
             temperature_c=gpu.temperature_c,
@@ -151,6 +154,7 @@ def _many_gpus(facts: Facts, gpus: Sequence[GpuSample], device: str) -> MemoryVi
         title=title,
         used=_sum(gpu.used for gpu in gpus),
         total=_sum(gpu.total for gpu in gpus),
+        others=max((row.others for row in rows if row.ours), default=0),
         level=_level(facts, None, None),
         gpus=rows,
         history=_history(facts, "worker_used", "used", own.total) if own else History(),
@@ -161,6 +165,13 @@ def own_gpu(gpus: Sequence[GpuSample], device: str) -> GpuSample | None:
     """Return the first GPU on which the worker was found, else the one that its device names."""
     found = next((gpu for gpu in gpus if gpu.worker_used), None)
     return found or next((gpu for gpu in gpus if device == f"cuda:{gpu.index}"), None)
+
+
+def others_on(gpu: GpuSample) -> int:
+    """Return the bytes that other processes hold, as far as that can be told."""
+    if gpu.others_used is not None:
+        return gpu.others_used
+    return max(0, (gpu.used or 0) - gpu.worker_used) if gpu.worker_used else 0
 
 
 def _other_accelerator(facts: Facts, device: str) -> MemoryView:

@@ -233,6 +233,7 @@ def batch_view(
         variance_reason=variance.reason,
         headroom=left,
         limit=limit,
+        others=memory.others,
         peak=facts.summary.peak_bytes,
         samples_per_s=facts.summary.samples_per_s,
         alive=status.alive,

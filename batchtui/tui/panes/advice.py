@@ -51,7 +51,7 @@ def _peak(batch: BatchView, chosen: int | None, outlook: Outlook | None) -> Line
 
 def _room(batch: BatchView, chosen: int | None, outlook: Outlook | None) -> Line:
     forecast = outlook and outlook.next
-    left = outlook.room(forecast, batch.limit) if outlook and forecast else None
+    left = outlook.room(forecast, batch.limit, batch.others) if outlook and forecast else None
     then = units.MISSING if left is None else units.gib(left) if left > 0 else "none"
     return "headroom", units.gib(batch.headroom), _arrow(then, chosen)
 

@@ -15,11 +15,11 @@ class Rows:
     """What all rows have in common: their room, and what the next batch size needs."""
 
     def __init__(
-        self, width: int, digits: int, steady: Steady, to_come: int | None, look: str
+        self, width: int, digits: int, steady: Steady, needed: int | None, look: str
     ) -> None:
-        """`digits` is the width of a label, `look` that of `to_come` bytes."""
+        """`digits` is the width of a label, `look` that of `needed` bytes."""
         self.width, self.digits, self.steady = width, digits, steady
-        self.to_come, self.look = to_come, look
+        self.needed, self.look = needed, look
 
 
 def draw_row(canvas: Canvas, x: int, y: int, rows: Rows, gpu: GpuRow | None) -> None:
@@ -72,8 +72,8 @@ def _ahead(
 ) -> None:
     """Draw where the run's memory counts as full, and how far the next batch size will reach."""
     total = gpu.total or 1
-    if rows.to_come is not None:
-        reach = min(width, round(rows.to_come / total * width))
+    if rows.needed is not None:
+        reach = min(width, round((rows.needed + gpu.others) / total * width))
         if reach > filled:
             canvas.put(x + filled, y, "▒" * (reach - filled), rows.look)
         else:

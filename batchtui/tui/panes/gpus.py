@@ -14,11 +14,11 @@ _LEAST = 9  # cells of a row beside its label: ` 50 100%`
 
 
 def draw_gpus(
-    canvas: Canvas, gpus: Sequence[GpuRow], steady: Steady, to_come: int | None, look: str
+    canvas: Canvas, gpus: Sequence[GpuRow], steady: Steady, needed: int | None, look: str
 ) -> int:
     """Draw as many rows as there is room for, and say how many are left out; return their height.
 
-    `to_come` are the bytes in use at the next batch size on each GPU of the run, `look` theirs.
+    `needed` are the bytes that the next batch size holds on each GPU of the run, `look` theirs.
     """
     digits = max(len(gpu.label) for gpu in gpus)
     least = digits + _LEAST
@@ -27,7 +27,7 @@ def draw_gpus(
     rows = min(canvas.height - headed, -(-len(gpus) // columns))  # columns of about equal length
     gap = 2 if (canvas.width + 2) // columns >= least + 2 else 1
     width = (canvas.width - gap * (columns - 1)) // columns
-    common = Rows(width, digits, steady, to_come, look)
+    common = Rows(width, digits, steady, needed, look)
     shown = list(gpus)
     if len(gpus) > rows * columns:
         shown = shown[: rows * columns - 1]

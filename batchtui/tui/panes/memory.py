@@ -39,7 +39,7 @@ class MemoryPane(Pane):
         if memory.gpus:
             from batchtui.tui.panes.gpus import draw_gpus
 
-            y = draw_gpus(canvas, memory.gpus, self._steady, self._to_come(), self._next_look())
+            y = draw_gpus(canvas, memory.gpus, self._steady, self._needed(), self._next_look())
             if canvas.height - y >= 4 and memory.history.full:
                 own = next((gpu.label for gpu in memory.gpus if gpu.ours), "")
                 canvas.put(0, y, f"memory of GPU {own}", "label")
@@ -53,7 +53,9 @@ class MemoryPane(Pane):
         thick = 2 if canvas.height >= 9 else 1
         from batchtui.tui.panes.stack import draw_stack
 
-        y = 1 + draw_stack(canvas, memory, 1, thick, self._to_come(), self._next_look())
+        needed = self._needed()
+        to_come = None if needed is None else needed + memory.others
+        y = 1 + draw_stack(canvas, memory, 1, thick, to_come, self._next_look())
         y += draw_legend(canvas, memory.parts, y, canvas.height - y)
         if canvas.height - y >= 3 and memory.facts:
             draw_facts(canvas, memory.facts, y)
@@ -95,15 +97,13 @@ class MemoryPane(Pane):
         if self.choice is None or self.choice == view.batch.size:
             return []
         at = f"at batch {units.count(self.choice)}"
-        to_come = self._to_come()
-        if to_come is None:
+        needed = self._needed()
+        if needed is None:
             text = f"→ forecast {units.MISSING}"
             return [f"{text} {at}", text]
-        text = f"→ {units.gib(to_come)}"
+        text = f"→ {units.gib(needed + view.memory.others)}"
         return [f"{text} {at}, forecast", f"{text} {at}", text]
 
-    def _to_come(self) -> int | None:
-        outlook = self.outlook
-        if outlook is None or outlook.next is None:
-            return None
-        return outlook.next.peak_bytes + (outlook.around or 0)
+    def _needed(self) -> int | None:
+        """Return what the training will hold; what others hold is added as it is now."""
+        return self.outlook and self.outlook.needed

@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from batchtui.advise.restart import Plan
     from batchtui.tui.screens.restart import RestartDialog
 
-# What surrounds the training changes: forecasts are asked for again after so many seconds.
-_ANEW_S = 30.0
+# What surrounds the training changes: forecasts are asked for again after so many seconds, or
+# sooner where what others hold has moved by this part of the limit.
+_ANEW_S, _SOON_S = 30.0, 5.0
+_MOVED = 1 / 32
 _SAID_S = 20.0  # an answer makes room again for what it stands in place of
 
 
@@ -59,7 +61,7 @@ class ChoosingScreen(Screen[None]):
         self._look = (palette, ascii_only)
         self._ask = ask
         self._choice: int | None = None
-        self._asked: tuple[Sizes, float] | None = None
+        self._asked: tuple[Sizes, float, int] | None = None  # also when, and what others held
         self._view: View | None = None
 
     @property
@@ -172,8 +174,9 @@ class ChoosingScreen(Screen[None]):
         sizes = Sizes(batch.size, self._choice, batch.train_samples)
         taken = self._view.taken
         if self._asked is not None:
-            before, when = self._asked
-            if before == sizes and 0 <= taken - when < _ANEW_S:
+            before, when, others = self._asked
+            moved = abs(batch.others - others) > _MOVED * (batch.limit or 0)
+            if before == sizes and 0 <= taken - when < (_SOON_S if moved else _ANEW_S):
                 return
             if before != sizes:
                 # What was said of another size must not be taken for the word on this one.
@@ -182,5 +185,5 @@ class ChoosingScreen(Screen[None]):
             self._outlook = Outlook(reason=TRACING)
         for pane in self.query(Pane):
             pane.outlook = self._outlook
-        self._asked = (sizes, taken)
+        self._asked = (sizes, taken, batch.others)
         self._ask(sizes)

@@ -104,7 +104,7 @@ class RestartDialog(Dialog[Plan]):
         ends = (units.gib(end) for end in (forecast.low_bytes, forecast.high_bytes))
         x = canvas.put(x, y, f" ({' – '.join(end.removesuffix(' GiB') for end in ends)})", "text")
         x = canvas.put(x, y, f" of {units.gib(forecast.capacity_bytes)}", "label")
-        room = outlook.room(forecast, self._view.batch.limit)
+        room = outlook.room(forecast, self._view.batch.limit, self._view.batch.others)
         left = units.MISSING if room is None else units.gib(room) if room > 0 else "none"
         x = canvas.put(_LABEL, y + 1, left, look)
         if forecast.verdict is not None:
