@@ -24,7 +24,8 @@ def dots(raster: Raster) -> set[tuple[int, int]]:
             (0x08, 1, 0), (0x10, 1, 1), (0x20, 1, 2), (0x80, 1, 3))  # fmt: skip
     return {
         (2 * x + dx, 4 * y + dy)
-        for x, y, character, _ in raster.cells()
+        for first, y, characters, _ in raster.runs()
+        for x, character in enumerate(characters, first)
         for bit, dx, dy in bits
         if (ord(character) - BLANK) & bit
     }
@@ -50,7 +51,7 @@ def test_the_topmost_layer_gives_the_look_and_no_dot_is_lost() -> None:
     raster = Raster(1, 1, 2)
     raster.bar(1, 0, 0, 3)
     raster.bar(0, 1, 2, 2)
-    ((_, _, character, layer),) = raster.cells()
+    ((_, _, character, layer),) = raster.runs()
     assert layer == 0
     assert dots(raster) == {(0, 0), (0, 1), (0, 2), (0, 3), (1, 2)}
     assert ord(character) > BLANK

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from operator import sub
 from typing import NamedTuple
 
 from batchtui.tui.view import Points
@@ -17,6 +17,14 @@ from batchtui.tui.view import Points
 BLANK = 0x2800
 # Bit of a dot by its row (from the top) and column within a cell.
 _BITS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
+# Bits of the dots from one row of a cell to another, by column, first and last row.
+_SPANS = tuple(
+    tuple(
+        tuple(sum(_BITS[row][side] for row in range(first, last + 1)) for last in range(4))
+        for first in range(4)
+    )
+    for side in range(2)
+)
 
 
 class Raster:
@@ -31,28 +39,44 @@ class Raster:
         self._masks = [[bytearray(width) for _ in range(height)] for _ in range(layers)]
 
     def bar(self, layer: int, column: int, first: int, last: int) -> None:
-        """Set the dots of a dot column from row `first` to `last`, both within the picture."""
+        """Set the dots of a dot column from row `first` to `last`; those outside are cut."""
         if not 0 <= column < 2 * self.width:
             return
-        masks, cell, side = self._masks[layer], column >> 1, column & 1
-        bottom = 4 * self.height - 1
-        for row in range(max(0, min(first, last)), min(bottom, max(first, last)) + 1):
-            masks[row >> 2][cell] |= _BITS[row & 3][side]
+        if first > last:
+            first, last = last, first
+        first, last = max(0, first), min(4 * self.height - 1, last)
+        masks, cell, spans = self._masks[layer], column >> 1, _SPANS[column & 1]
+        top, bottom = first >> 2, last >> 2
+        if top == bottom:
+            masks[top][cell] |= spans[first & 3][last & 3]
+            return
+        masks[top][cell] |= spans[first & 3][3]
+        for row in range(top + 1, bottom):
+            masks[row][cell] |= spans[0][3]
+        masks[bottom][cell] |= spans[0][last & 3]
 
-    def cells(self) -> Iterator[tuple[int, int, str, int]]:
-        """Yield (x, y, character, layer) of each cell that has a dot."""
+    def runs(self) -> Iterator[tuple[int, int, str, int]]:
+        """Yield (x, y, characters, layer) of neighbouring cells that have dots and one look."""
         for y in range(self.height):
-            rows = [layer[y] for layer in self._masks]
-            for x in range(self.width):
+            layers = [(n, layer[y]) for n, layer in enumerate(self._masks) if any(layer[y])]
+            dots, start, look = "", 0, -1
+            for x in range(self.width if layers else 0):
                 mask, top, lined = 0, -1, False
-                for layer, row in enumerate(rows):
-                    if row[x] and not (lined and layer >= self._lines.stop):
-                        mask |= row[x]
+                for layer, row in layers:
+                    bits = row[x]
+                    if bits and not (lined and layer >= self._lines.stop):
+                        mask |= bits
                         if top < 0:
                             top = layer
                         lined = lined or layer in self._lines
+                if top != look:
+                    if dots:
+                        yield start, y, dots, look
+                    dots, start, look = "", x, top
                 if mask:
-                    yield x, y, chr(BLANK + mask), top
+                    dots += chr(BLANK + mask)
+            if dots:
+                yield start, y, dots, look
 
 
 class Columns(NamedTuple):
@@ -71,50 +95,52 @@ def reduce_columns(points: Points, start: float, end: float, width: int) -> Colu
     """
     low: list[float | None] = [None] * width
     high: list[float | None] = [None] * width
-    line: list[float | None] = [None] * width
     if width < 1 or not end > start:
-        return Columns(tuple(low), tuple(high), tuple(line))
+        return Columns(tuple(low), tuple(high), tuple(low))
     sums, counts = [0.0] * width, [0] * width
     scale = width / (end - start)
-    first = bisect_left(points.x, start)
-    last = bisect_right(points.x, end)
-    longest = _longest_bridge(points.x[first:last], 3 / scale)
-    before: int | None = None  # column of the point before, None at a gap
-    before_x = 0.0
-    for index in range(first, last):
-        mean = points.mean[index]
+    part = slice(bisect_left(points.x, start), bisect_right(points.x, end))
+    xs = points.x[part]
+    longest = _longest_bridge(xs, 3 / scale)
+    bridges: list[tuple[int, int]] = []  # neighbours with columns between them
+    before, before_x = -1, 0.0  # column of the point before, -1 at a gap
+    for x, below, above, mean in zip(
+        xs, points.low[part], points.high[part], points.mean[part], strict=True
+    ):
         if mean is None:
-            before = None
+            before = -1
             continue
-        x = points.x[index]
-        column = min(width - 1, int((x - start) * scale))
-        below, above = points.low[index], points.high[index]
-        below = mean if below is None else below
-        above = mean if above is None else above
+        column = int((x - start) * scale)
+        if column >= width:
+            column = width - 1
+        if below is None:
+            below = mean
+        if above is None:
+            above = mean
         lowest, highest = low[column], high[column]
-        low[column] = below if lowest is None else min(lowest, below)
-        high[column] = above if highest is None else max(highest, above)
+        if lowest is None or below < lowest:
+            low[column] = below
+        if highest is None or above > highest:
+            high[column] = above
         sums[column] += mean
         counts[column] += 1
-        line[column] = sums[column] / counts[column]
-        if before is not None and x - before_x <= longest:
-            _bridge(line, before, column)
+        if 0 <= before < column - 1 and x - before_x <= longest:
+            bridges.append((before, column))
         before, before_x = column, x
+    line: list[float | None] = [
+        total / count if count else None for total, count in zip(sums, counts, strict=True)
+    ]
+    for first, last in bridges:
+        begin, end = sums[first] / counts[first], sums[last] / counts[last]
+        for column in range(first + 1, last):
+            line[column] = begin + (end - begin) * (column - first) / (last - first)
     return Columns(tuple(low), tuple(high), tuple(line))
 
 
 def _longest_bridge(x: Sequence[float], floor: float) -> float:
     """Return the longest distance between points that is not yet a gap."""
-    distances = sorted(b - a for a, b in pairwise(x))
+    distances = sorted(map(sub, x[1:], x))
     return max(floor, 4 * distances[len(distances) // 2]) if distances else floor
-
-
-def _bridge(line: list[float | None], first: int, last: int) -> None:
-    begin, end = line[first], line[last]
-    if begin is None or end is None:
-        return
-    for column in range(first + 1, last):
-        line[column] = begin + (end - begin) * (column - first) / (last - first)
 
 
 def smooth(line: Sequence[float | None], reach: int) -> list[float | None]:
@@ -124,6 +150,7 @@ def smooth(line: Sequence[float | None], reach: int) -> list[float | None]:
         if value is None:
             result.append(None)
             continue
-        near = sorted(v for v in line[max(0, index - reach) : index + reach + 1] if v is not None)
+        near = [v for v in line[max(0, index - reach) : index + reach + 1] if v is not None]
+        near.sort()
         result.append(near[len(near) // 2])
     return result

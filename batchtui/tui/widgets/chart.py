@@ -74,7 +74,7 @@ def draw_chart(canvas: Canvas, box: Box, chart: Chart, scale: Scale) -> None:
         clipped |= _draw_columns(raster, column, index, index + count, scale)
     looks = [reference.look for reference in chart.references]
     looks += [curve.line for curve in chart.curves] + [curve.around for curve in chart.curves]
-    for x, y, dots, layer in raster.cells():
+    for x, y, dots, layer in raster.runs():
         canvas.put(plot.x + x, plot.y + y, dots, looks[layer])
     for x in clipped:
         canvas.put(plot.x + x, plot.y, "▲", "warn")
@@ -149,12 +149,9 @@ def _draw_columns(
     for x, value in enumerate(line):
         low, high = columns.low[x], columns.high[x]
         if low is not None and high is not None:
-            raster.bar(
-                around_layer,
-                x,
-                _row(scale, high, raster.height),
-                _row(scale, low, raster.height),
-            )
+            top = _row(scale, high, raster.height)
+            bottom = top if low == high else _row(scale, low, raster.height)
+            raster.bar(around_layer, x, top, bottom)
             if scale.place(high) > 1 + 1e-6:
                 clipped.add(x >> 1)
         if value is None:
