@@ -103,9 +103,8 @@ class Forecaster:
         tensors, held = peak_by_category(trace.at(batch_size))
         levels = self._neighbourhood(batch_size, deadline)
         spread = max(abs(other - levels[0]) for other in levels)
-        convolutional = self.context.convolutional
-        if convolutional is None:
-            convolutional = trace.convolutional
+        told = self.context.convolutional
+        convolutional = trace.convolutional if told is None else told
         bounds = interval(
             estimate,
             scaling=self._scaling(tensors),
