@@ -25,8 +25,9 @@ from batchtui.tui.feed import Feed, ViewSource
 from batchtui.tui.following import FollowingSource, Hands
 from batchtui.tui.outlook import Oracle, Outlook, Sizes
 from batchtui.tui.palette import Palette
+from batchtui.tui.plain import Plain
 from batchtui.tui.preferences import Preferences, at_home
-from batchtui.tui.screens.commands import main_commands
+from batchtui.tui.screens.commands import BatchSizes, main_commands
 from batchtui.tui.screens.main import MainScreen
 from batchtui.tui.session import from_closed_palette, run_screen
 from batchtui.tui.themes import THEMES, textual_theme
@@ -51,6 +52,7 @@ class BatchtuiApp(App[int]):
 
     CSS_PATH = Path(__file__).with_name("batchtui.tcss")
     TITLE = "batchtui"
+    COMMANDS = App.COMMANDS | {BatchSizes}
     ALLOW_SELECT = False  # terminals select text themselves, with Shift held
     # Columns and rows at which the layout changes; see batchtui.tcss.
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide"), (160, "-very-wide")]  # noqa: RUF012
@@ -222,8 +224,9 @@ class BatchtuiApp(App[int]):
         self.run_worker(ask, thread=True)
 
     def get_line_filters(self) -> Sequence[LineFilter]:
-        """Replace Textual's greys by no colour at all where none is wanted."""
-        return super().get_line_filters() if self.colour else [Colourless()]
+        """Replace Textual's greys by no colour at all where none is wanted; see `Plain`, too."""
+        filters = super().get_line_filters() if self.colour else [Colourless()]
+        return [*filters, Plain()] if self.ascii_only else filters
 
     def action_redraw(self) -> None:
         """Send the whole screen again, in case something else wrote on the terminal."""

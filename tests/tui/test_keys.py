@@ -225,6 +225,32 @@ async def test_ctrl_p_opens_the_palette() -> None:
         await settle(pilot, lambda: app.screen.has_class("zoomed"))
 
 
+@pytest.mark.parametrize(
+    ("typed", "found", "chosen"),
+    [
+        ("96", "Batch size 96", "64 → 96"),
+        (":1024", "Batch size 1,024", "64 → 1,024"),
+        ("batch size 8", "Batch size 8", "64 → 8"),
+        ("99999", "only 9,600 samples", "now 64"),  # the dialog, for another try
+    ],
+)
+async def test_the_palette_takes_a_batch_size(typed: str, found: str, chosen: str) -> None:
+    async with running(facts(600)) as (app, pilot):
+        await pilot.press("ctrl+p", *typed)
+        await settle(pilot, lambda: found in "\n".join(lines(app)))
+        await pilot.press("down", "enter")
+        await settle(pilot, lambda: chosen in "\n".join(lines(app)))
+
+
+async def test_the_palette_is_ascii_where_the_rest_is() -> None:
+    async with running(facts(20), ascii_only=True) as (app, pilot):
+        await pilot.press("ctrl+p")
+        await settle(pilot, lambda: "Search" in "\n".join(lines(app)))
+        shown = "\n".join(lines(app))
+        assert shown.isascii()
+        assert "??" not in shown
+
+
 async def test_a_palette_that_is_closed_too_soon_ends_nothing() -> None:
     async def look_for_the_list() -> None:
         raise NoMatches("No nodes match 'CommandList' on CommandPalette()")

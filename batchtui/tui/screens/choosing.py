@@ -92,7 +92,7 @@ class ChoosingScreen(Screen[None]):
         """Take note of a view that is shown: of another run, or of one that has ended."""
         before, self._shown = self._shown, (view.run, view.status.alive)
         if before is not None and before[0] != view.run:
-            self._choose(None)
+            self.choose(None)
             if self._dialog is not None:
                 self._dialog.dismiss(None)
             self.answer(view.reason or "")
@@ -109,13 +109,13 @@ class ChoosingScreen(Screen[None]):
         """Take a batch size a small step above or below."""
         if self.present.size is not None:
             now = self._choice if self._choice is not None else self.present.size
-            self._choose(stepped(now, direction, self.present.train_samples))
+            self.choose(stepped(now, direction, self.present.train_samples))
 
     def action_double(self, direction: int) -> None:
         """Double or halve the batch size."""
         if self.present.size is not None:
             now = self._choice if self._choice is not None else self.present.size
-            self._choose(doubled(now, direction, self.present.train_samples))
+            self.choose(doubled(now, direction, self.present.train_samples))
 
     def action_restart(self) -> None:
         """Show what a restart at the chosen size will do, and do it if that is agreed to."""
@@ -156,9 +156,10 @@ class ChoosingScreen(Screen[None]):
 
             start = self._choice or self.present.size
             dialog = BatchDialog(*self._look, start, self.present.train_samples)
-            self.app.push_screen(dialog, lambda size: self._choose(size or self._choice))
+            self.app.push_screen(dialog, lambda size: self.choose(size or self._choice))
 
-    def _choose(self, size: int | None) -> None:
+    def choose(self, size: int | None) -> None:
+        """Take a batch size as the next one; with None, none."""
         if size == self.present.size:
             size = None
         self._choice = size

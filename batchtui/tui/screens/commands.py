@@ -2,17 +2,41 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
 from textual.app import SystemCommand
+from textual.command import Hit, Hits, Provider
 
+from batchtui import units
+from batchtui.advise.choice import parse
 from batchtui.tui.screens.arranging import PANES
+from batchtui.tui.screens.choosing import ChoosingScreen
 from batchtui.tui.widgets.chart_pane import ChartPane
 
 if TYPE_CHECKING:
     from batchtui.tui.screens.main import MainScreen
+
+_SIZE = re.compile(r"[a-z :]*?([0-9][0-9,_]*)\s*\Z", re.IGNORECASE)
+
+
+class BatchSizes(Provider):
+    """Finds `96`, `:96` or `batch size 96`, where such a batch size can be chosen."""
+
+    async def search(self, query: str) -> Hits:
+        """Yield the batch size that a query ends in, or why it is none."""
+        screen, typed = self.screen, _SIZE.match(query)
+        if typed is None or not isinstance(screen, ChoosingScreen) or screen.present.size is None:
+            return
+        try:
+            size = parse(typed[1], screen.present.train_samples)
+        except ValueError as error:
+            yield Hit(1.0, typed[1], screen.action_type_batch, help=str(error))
+        else:
+            name = f"Batch size {units.count(size)}"
+            yield Hit(1.0, name, partial(screen.choose, size), help="Choose it as the next one")
 
 
 def main_commands(screen: MainScreen) -> Iterator[SystemCommand]:

@@ -169,7 +169,7 @@ class MainScreen(ArrangingScreen):
         elif self.has_class("zoomed"):
             self.zoom(None)
         elif self._choice is not None:
-            self._choose(None)
+            self.choose(None)
 
     def action_help(self) -> None:
         """Explain the focused pane, and the keys."""
