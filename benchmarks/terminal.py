@@ -195,6 +195,25 @@ def _cpu(process: psutil.Process) -> float:
     return times.user + times.system
 
 
+@contextmanager
+def simulated_run(here: Path, gpus: int) -> Iterator[tuple[str, dict[str, str]]]:
+    """Keep a run alive in `here`/runs on simulated GPUs; yield its name and the environment."""
+    extra = environment(compile_library(here / "nvml"), here / "nvml" / "gpus.txt")
+    words = ["--gpus", str(gpus), "--animate"]
+    cards = subprocess.Popen(
+        [sys.executable, "-m", "tests.nvml.build", str(here / "nvml"), *words],
+        stdout=subprocess.DEVNULL,
+    )
+    while not (here / "nvml" / "gpus.txt").exists():
+        time.sleep(0.05)  # a run that begins without GPUs would show none
+    try:
+        with live_run(here / "runs", extra) as run:
+            yield run, extra
+    finally:
+        cards.kill()
+        cards.wait()
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=30, help="to watch each program")
@@ -203,20 +222,8 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         here = Path(folder)
-        extra = environment(compile_library(here / "nvml"), here / "nvml" / "gpus.txt")
-        words = ["--gpus", str(options.gpus), "--animate"]
-        cards = subprocess.Popen(
-            [sys.executable, "-m", "tests.nvml.build", str(here / "nvml"), *words],
-            stdout=subprocess.DEVNULL,
-        )
-        while not (here / "nvml" / "gpus.txt").exists():
-            time.sleep(0.05)  # a run that begins without GPUs would show none
-        try:
-            with live_run(here / "runs", extra) as run:
-                report = measure(run, here / "runs", extra, options.seconds)
-        finally:
-            cards.kill()
-            cards.wait()
+        with simulated_run(here, options.gpus) as (run, extra):
+            report = measure(run, here / "runs", extra, options.seconds)
     if options.json:
         print(json.dumps(report))
     else:

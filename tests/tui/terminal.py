@@ -20,13 +20,31 @@ import pyte
 REPOSITORY = Path(__file__).parents[2]
 
 
+class Screen(pyte.Screen):
+    """What a terminal shows; it keeps its answers."""
+
+    answers = b""
+
+    def write_process_input(self, data: str) -> None:
+        self.answers += data.encode()
+
+
 class Terminal:
-    """Runs a Python program on a pseudo-terminal of `width` × `height`."""
+    """Runs a Python program on a pseudo-terminal of `width` × `height`.
+
+    With `answers` it tells where its cursor is when it is asked.
+    """
 
     def __init__(
-        self, arguments: list[str], width: int = 120, height: int = 36, **environment: str
+        self,
+        arguments: list[str],
+        width: int = 120,
+        height: int = 36,
+        answers: bool = False,
+        **environment: str,
     ) -> None:
-        self.screen = pyte.Screen(width, height)
+        self.screen = Screen(width, height)
+        self.answers = answers
         self._stream = pyte.ByteStream(self.screen)
         self.output = b""
         self.status: int | None = None
@@ -66,6 +84,9 @@ class Terminal:
                 return
             self.output += data
             self._stream.feed(data)
+            if self.answers and self.screen.answers:
+                self.press(self.screen.answers)
+                self.screen.answers = b""
 
     def wait_for(self, condition: Callable[[], bool], seconds: float = 15.0) -> bool:
         end = time.monotonic() + seconds

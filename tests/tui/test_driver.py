@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-import threading
+import math
+import queue
 import time
 
 import pyte
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from batchtui.tui.driver.difference import Shown, move
 from batchtui.tui.driver.model import Model
 from batchtui.tui.driver.output import Output
+from batchtui.tui.driver.pace import Pace
 from batchtui.tui.driver.styles import Styles
 
 WIDTH, HEIGHT = 24, 6
@@ -35,8 +37,8 @@ class Pair:
         self.model.feed(data)
         self.direct.feed(data)
 
-    def send(self) -> str:
-        sent = self.shown.update(self.model)
+    def send(self, room: float = math.inf) -> str:
+        sent = self.shown.update(self.model, room)
         self.stream.feed(sent)
         return sent
 
@@ -84,8 +86,9 @@ def test_the_terminal_shows_what_textual_drew_however_many_frames_are_dropped(
             frame = [(0, y, codes, (what + " " * WIDTH)[:WIDTH]) for _, y, codes, what in frame]
         pair.draw(written(frame))
         if data.draw(st.booleans()):
-            pair.send()
-    pair.send()
+            pair.send(data.draw(st.sampled_from([1, 60, math.inf])))
+    while pair.model.touched:
+        pair.send(data.draw(st.sampled_from([1, 60, math.inf])))
     pair.assert_same()
     assert pair.send() == ""
 
@@ -96,6 +99,20 @@ def test_a_changed_digit_costs_a_few_bytes() -> None:
     pair.send()
     pair.draw("\x1b[1;5H\x1b[1;31mstep 42\x1b[0m\x1b[2;5Hloss 0.42")
     assert len(pair.send()) <= 24
+    pair.assert_same()
+
+
+def test_a_piece_is_whole_rows_and_those_of_the_last_key_come_first() -> None:
+    pair = Pair()
+    pair.draw("\x1b[2J")
+    pair.send()
+    pair.draw("\x1b[1;1Hone\x1b[2;1Htwo\x1b[3;1Hthree")
+    pair.model.urgency = 1
+    pair.draw("\x1b[4;1Hfour")
+    pair.model.urgency = 2
+    pair.draw("\x1b[5;1Hfive\x1b[3;1HTHREE")
+    for text in ("THREE", "five", "four", "one", "two"):
+        assert pair.send(1).endswith(text)
     pair.assert_same()
 
 
@@ -159,7 +176,7 @@ def test_a_stalled_terminal_stops_only_the_thread(tmp_path: object) -> None:
         frames.append(b"x" * 50_000)
         return frames[-1]
 
-    output = Output(writer, take, 0.0)
+    output = Output(writer, take, 0.0, Pace())
     output.start()
     started = time.monotonic()
     for _ in range(1000):
@@ -182,25 +199,34 @@ def test_a_stalled_terminal_stops_only_the_thread(tmp_path: object) -> None:
     os.close(writer)
 
 
-def test_the_next_frame_waits_for_the_acknowledgement() -> None:
+def test_the_next_frame_waits_until_the_terminal_has_answered_for_the_last() -> None:
     import os
 
     reader, writer = os.pipe()
-    taken = threading.Semaphore(0)
+    taken: queue.Queue[int] = queue.Queue()
+    pace = Pace()
 
     def take() -> bytes:
-        output.expect_acknowledgement()
-        taken.release()
-        return b"frame"
+        row, question = pace.question(20_000, 24)
+        taken.put(row)
+        return question.encode()
 
-    output = Output(writer, take, 0.0)
+    output = Output(writer, take, 0.0, pace)
     output.start()
+    pace.begin()
+    pace.answer(17)
     output.want()
-    assert taken.acquire(timeout=5)
+    first = taken.get(timeout=5)
     output.want()
-    assert not taken.acquire(timeout=0.15)
-    output.acknowledge()
-    assert taken.acquire(timeout=5)
+    with pytest.raises(queue.Empty):
+        taken.get(timeout=0.15)
+    pace.answer(first)
+    second = taken.get(timeout=5)
+    output.want()
+    pace.answer(first)  # once more: it tells nothing of the second
+    with pytest.raises(queue.Empty):
+        taken.get(timeout=0.15)
+    assert second != first
     output.end(0.2)
     os.close(reader)
     os.close(writer)

@@ -16,6 +16,7 @@ import pytest
 from tests.tui.terminal import Terminal
 
 SHOWN = "● training"
+ASK = b"\x1b[6n"
 
 
 @contextmanager
@@ -84,8 +85,10 @@ def test_a_crash_is_one_line_and_a_file(tmp_path: object) -> None:
         assert "ZeroDivisionError" in Path(path).read_text()
 
 
-def test_ctrl_z_suspends_and_fg_draws_all_of_it_again() -> None:
-    with showing() as terminal:
+@pytest.mark.parametrize("answers", [False, True])
+def test_ctrl_z_suspends_and_fg_draws_all_of_it_again(answers: bool) -> None:
+    with showing("moving", answers=answers) as terminal:
+        terminal.answers = False  # from now on: a question is under way
         terminal.press(b"\x1a")
         assert terminal.wait_for(lambda: b"\x1b[?1049l" in terminal.output, 5)
         deadline = time.monotonic() + 5
@@ -94,6 +97,7 @@ def test_ctrl_z_suspends_and_fg_draws_all_of_it_again() -> None:
                 break
             time.sleep(0.02)
         terminal.screen.reset()
+        terminal.answers = answers
         terminal.signal(signal.SIGCONT)
         assert terminal.wait_for_text(SHOWN, 5)
         assert any("Advisor" in line for line in terminal.screen.display)
@@ -143,9 +147,10 @@ def test_a_terminal_without_the_characters_gets_ascii(environment: dict[str, str
         terminal.close()
 
 
-def test_a_stalled_terminal_catches_up_with_the_newest_frame() -> None:
+@pytest.mark.parametrize("answers", [False, True])
+def test_a_stalled_terminal_catches_up_with_the_newest_frame(answers: bool) -> None:
     """Nobody reads for a while: the loop goes on, and afterwards the picture is right."""
-    with showing("moving", "0.1") as terminal:
+    with showing("moving", "0.1", answers=answers) as terminal:
         time.sleep(4)
         started = time.monotonic()
         terminal.read(0.5)
@@ -169,8 +174,9 @@ def test_a_stalled_terminal_does_not_hold_up_the_exit() -> None:
         assert terminal.status == 128 + signal.SIGTERM
 
 
-def test_a_resize_storm_ends_in_the_right_picture() -> None:
-    with showing() as terminal:
+@pytest.mark.parametrize("answers", [False, True])
+def test_a_resize_storm_ends_in_the_right_picture(answers: bool) -> None:
+    with showing(answers=answers) as terminal:
         for width, height in ((80, 24), (200, 60), (60, 16), (119, 35), (100, 30)):
             terminal.resize(width, height)
             terminal.read(0.05)
@@ -181,3 +187,36 @@ def test_a_resize_storm_ends_in_the_right_picture() -> None:
 
         assert terminal.wait_for(right, 5), "\n".join(terminal.screen.display)
         assert all(len(line) == 100 for line in terminal.screen.display)
+
+
+def test_a_terminal_that_does_not_answer_is_asked_once() -> None:
+    with showing("moving", "0.1") as terminal:
+        terminal.press(b"?")
+        assert terminal.wait_for_text("detach: leave")
+        assert terminal.output.count(ASK) == 1
+
+
+def test_answers_are_no_keys_wherever_they_come() -> None:
+    """Some are lost, doubled, split or in the midst of keys: the picture goes on all the same."""
+    with showing("moving", "0.1", answers=True) as terminal:
+        terminal.answers = False
+        asked = terminal.output.count(ASK)
+        assert terminal.wait_for(lambda: terminal.output.count(ASK) > asked + 1)
+        first, rest = terminal.screen.answers[:3], terminal.screen.answers[3:]
+        terminal.press(first)
+        time.sleep(0.02)
+        terminal.press(rest + b"/" + 2 * terminal.screen.answers + b"saved")
+        terminal.screen.answers = b""
+        terminal.answers = True
+        assert terminal.wait_for_text("/saved")
+        terminal.press(b"\x1b" + b"\x1b[2;1R")
+        assert terminal.wait_for(
+            lambda: not any("/saved" in row for row in terminal.screen.display)
+        )
+        asked = terminal.output.count(ASK)
+        assert terminal.wait_for(lambda: terminal.output.count(ASK) > asked + 5)
+        terminal.press(b"d")
+        assert terminal.wait_for(terminal.ended)
+        terminal.read(0.2)
+        assert_restored(terminal)
+        assert b"^[" not in terminal.output  # an answer echoed after the end

@@ -8,28 +8,29 @@ import threading
 
 from textual.app import App
 from textual.drivers.linux_driver import LinuxDriver
+from textual.events import CursorPosition
 from textual.message import Message
-from textual.messages import TerminalSupportsSynchronizedOutput
 
 from batchtui.tui.driver.difference import Shown
 from batchtui.tui.driver.model import Model
 from batchtui.tui.driver.output import Output
+from batchtui.tui.driver.pace import Pace
 from batchtui.tui.driver.styles import Styles
 from batchtui.tui.widgets.glyphs import to_ascii
 
 GAP = 0.1  # seconds between frames while nobody types
 _MODE = re.compile(r"\x1b\[\?(\d+)([hl])")
 _ALTERNATE_SCREEN, _SYNCHRONIZED = "1049", "2026"
-_BEGIN, _END, _ASK = "\x1b[?2026h", "\x1b[?2026l", "\x1b[?2026$p"
+_BEGIN, _END = "\x1b[?2026h", "\x1b[?2026l"
 _WORTH_SYNCHRONIZING = 64  # bytes
-_LAST_ANSWER = 0.5  # seconds
+_LAST_ANSWER = 1.0  # seconds
 
 
 class CellDriver(LinuxDriver):
     """Sends the cells that changed; `write` never waits, whatever the terminal does.
 
-    A terminal that answers the question for synchronized output is asked again after each frame,
-    and gets the next one when it has answered: over a slow line no queue builds up.
+    A terminal that answers gets the next cells when it has shown what was sent: over a slow line
+    no queue builds up.
     """
 
     def __init__(
@@ -50,8 +51,7 @@ class CellDriver(LinuxDriver):
         self._controls: list[str] = []
         self._drawing = False  # on the alternate screen
         self._synchronized = False
-        self._answers = False
-        self._asked = False
+        self._pace = Pace()
         self.output: Output | None = None
 
     # The event loop's side --------------------------------------------------------------
@@ -63,6 +63,7 @@ class CellDriver(LinuxDriver):
             if size and (size.width, size.height) != (self._model.width, self._model.height):
                 self._model.resize(size.width, size.height)
                 self._shown.forget()
+            self._model.urgency = self.output.urgency if self.output is not None else 0
             self._model.feed(data)
             if self._model.surprised:
                 self._model.surprised = False
@@ -95,34 +96,31 @@ class CellDriver(LinuxDriver):
             self.output.want()
 
     def process_message(self, message: Message) -> None:
-        """Let answers to our own questions out, and hurry after keys and mouse."""
-        if isinstance(message, TerminalSupportsSynchronizedOutput):
-            self._answers = True
-            if self._asked and self.output is not None:
-                self._asked = False
-                self.output.acknowledge()
-                return
-        elif self.output is not None:
+        """Keep answers to our own questions, and hurry after keys and mouse."""
+        if isinstance(message, CursorPosition):
+            self._pace.answer(message.y)
+            if self._pace.behind and self.output is not None:
+                self.output.want()
+            return
+        if self.output is not None:
             self.output.hurry()
         super().process_message(message)
 
     def start_application_mode(self) -> None:
         """Start the thread, then enter application mode; also after Ctrl+Z."""
         if self.output is None:
-            self.output = Output(self._descriptor, self._take, GAP)
+            self.output = Output(self._descriptor, self._take, GAP, self._pace)
             self.output.start()
         super().start_application_mode()
+        if self.input_tty:
+            self.write(self._pace.begin())
 
     def disable_input(self) -> None:
         """Stop reading keys, once no answer of the terminal is on its way any more.
 
         One that came later would appear as text on the user's command line.
         """
-        with self._lock:
-            self._answers = False
-            asked = self._asked
-        if asked and self.output is not None:
-            self.output.await_acknowledgement(_LAST_ANSWER)
+        self._pace.end(_LAST_ANSWER)
         super().disable_input()
 
     def _enable_mouse_support(self) -> None:
@@ -145,20 +143,26 @@ class CellDriver(LinuxDriver):
     # The thread's side --------------------------------------------------------------------
 
     def _take(self) -> bytes:
-        """Return controls first, then the difference to the newest frame."""
+        """Return controls first, then as much of the way to the newest frame as there is room."""
         with self._lock:
             controls = "".join(self._controls)
             self._controls.clear()
             if controls:
                 self._shown.lose_cursor()
-            body = self._shown.update(self._model) if self._drawing else ""
+            if not self._drawing:
+                return controls.encode("utf-8", "replace")
+            body = self._shown.update(self._model, self._pace.room)
             if body and self._synchronized and len(body) > _WORTH_SYNCHRONIZING:
                 body = _BEGIN + body + _END
-            if body and self._answers and self.output is not None:
-                body += _ASK
-                self._asked = True
-                self.output.expect_acknowledgement()
-        return (controls + body).encode("utf-8", "replace")
+            data = (controls + body).encode("utf-8", "replace")
+            if not data and not self._pace.behind:
+                return b""
+            row, question = self._pace.question(len(data), self._model.height)
+            if question:
+                self._shown.place_cursor(0, row)
+            if self._model.touched and self.output is not None:
+                self.output.want()
+        return data + question.encode()
 
 
 def terminal_descriptor() -> int:

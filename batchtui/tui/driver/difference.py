@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ from batchtui.tui.widgets.glyphs import is_narrow
 
 # Unchanged cells of the same style up to this many are sent again: a cursor move costs as much.
 _BRIDGE_BYTES = 4
+_AROUND_BYTES = 12  # of moves and styles, to guess what a run costs before it is sent
 
 
 class Run(NamedTuple):
@@ -42,28 +44,40 @@ class Shown:
         """Take note that something else was written: cursor and style are unknown."""
         self._pen = self._at = None
 
-    def update(self, model: Model) -> str:
-        """Return what makes the terminal show the model, and count it as shown."""
+    def place_cursor(self, x: int, y: int) -> None:
+        """Take note that the cursor was moved."""
+        self._at = x, y
+
+    def update(self, model: Model, room: float = math.inf) -> str:
+        """Return what makes the terminal show the model, and count it as shown.
+
+        With room for so many bytes alone the most urgent rows come first, then those that waited
+        longest; what is left when it is filled stays touched.
+        """
         start = ""
-        rows = sorted(model.touched)
         if not self._known or len(self._text) != model.height:
             start = "\x1b[m\x1b[2J"
             self._text = [[" "] * model.width for _ in range(model.height)]
             self._style = [[PLAIN] * model.width for _ in range(model.height)]
             self._pen, self._at, self._known = PLAIN, None, True
-            rows = list(range(model.height))
-        model.touched.clear()
+            model.touch_all()
         runs: list[Run] = []
         odd: list[Run] = []
-        for y in rows:
+        for y in sorted(model.touched, key=model.touched.__getitem__, reverse=True):
+            if room <= 0:
+                break
+            del model.touched[y]
             text, style = model.text[y], model.style[y]
             old_text, old_style = self._text[y], self._style[y]
             if text == old_text and style == old_style:
                 continue
             if is_narrow("".join(text)) and is_narrow("".join(old_text)):
-                runs += _changed_runs(y, text, style, old_text, old_style)
+                changed = [*_changed_runs(y, text, style, old_text, old_style)]
+                runs += changed
             else:
-                odd += _whole_row(y, text, style)
+                changed = [*_whole_row(y, text, style)]
+                odd += changed
+            room -= sum(_AROUND_BYTES + len(run.text.encode()) for run in changed)
             self._text[y], self._style[y] = text[:], style[:]
         if not runs and not odd:
             return start

@@ -28,6 +28,9 @@ _SURPRISES = frozenset("ABCDEFGIJKLMPSTXZ@`abdefru")
 class Model:
     """Rows of cells, each a text and a style number.
 
+    `touched` holds the rows that were drawn on, the longest waiting first, and for each the highest
+    `urgency` at which it was.
+
     A wide character's second cell is empty. Whatever is no cell goes to `pass_on`, in order.
     """
 
@@ -42,6 +45,7 @@ class Model:
         """Take a size, and optionally what replaces characters by others of the same width."""
         self._styles, self._pass_on, self._translate = styles, pass_on, translate
         self.surprised = False
+        self.urgency = 0
         self._x = self._y = 0
         self._pen = PLAIN
         self.resize(width, height)
@@ -51,7 +55,11 @@ class Model:
         self.width, self.height = width, height
         self.text = [[" "] * width for _ in range(height)]
         self.style = [[PLAIN] * width for _ in range(height)]
-        self.touched = set(range(height))
+        self.touch_all()
+
+    def touch_all(self) -> None:
+        """Have all rows compared with what the terminal shows, from top to bottom."""
+        self.touched = dict.fromkeys(range(self.height), 0)
 
     def feed(self, data: str) -> None:
         """Draw a piece of the stream; a sequence is never split between two pieces."""
@@ -77,7 +85,7 @@ class Model:
         y, x = self._y, self._x
         if not 0 <= y < self.height:
             return
-        self.touched.add(y)
+        self.touched[y] = max(self.urgency, self.touched.get(y, 0))
         if not is_narrow(text):
             self._draw_wide(text)
             return
@@ -120,7 +128,7 @@ class Model:
             for row in range(self.height):
                 self.text[row] = [" "] * self.width
                 self.style[row] = [self._pen] * self.width
-            self.touched = set(range(self.height))
+            self.touch_all()
         else:
             if sequence[-1] in _SURPRISES and sequence[2] not in "<=>?":
                 self.surprised = True

@@ -8,29 +8,30 @@ import threading
 import time
 from collections.abc import Callable
 
+from batchtui.tui.driver.pace import Pace
+
 _SETTLE = 0.004  # seconds in which the writes of one frame come together
 _CHUNK = 4096  # bytes
+_URGENT = 0.3  # seconds after a key in which what it does is drawn
 _START = 2.0  # seconds in which frames are not held back: the first ones are awaited
-ACKNOWLEDGE_TIMEOUT = 10.0  # seconds; an answer that got lost must not end the picture
 
 
 class Output(threading.Thread):
-    """Takes the newest bytes whenever the terminal has room, `gap` seconds apart.
+    """Takes the newest bytes whenever the line has room for them, `gap` seconds apart.
 
     `take` returns what there is to send now. What it says of later frames it can leave out of
     this one: it is asked again.
     """
 
-    def __init__(self, descriptor: int, take: Callable[[], bytes], gap: float) -> None:
+    def __init__(self, descriptor: int, take: Callable[[], bytes], gap: float, pace: Pace) -> None:
         super().__init__(daemon=True, name="batchtui-output")
-        self._descriptor, self._take, self._gap = descriptor, take, gap
+        self._descriptor, self._take, self._gap, self._pace = descriptor, take, gap, pace
         self._wanted = threading.Event()
         self._idle = threading.Event()
         self._idle.set()
         self._ended = False
         self._urgent_until = time.monotonic() + _START
-        self._acknowledged = threading.Event()
-        self._acknowledged.set()
+        self._keys = 0
         self.bytes_sent = 0
 
     # From the event loop; none of these waits.
@@ -42,25 +43,19 @@ class Output(threading.Thread):
 
     def hurry(self) -> None:
         """Send the next frames without a gap: a key was pressed."""
-        self._urgent_until = time.monotonic() + 0.3
+        self._keys += 1
+        self._urgent_until = time.monotonic() + _URGENT
 
-    def expect_acknowledgement(self) -> None:
-        """Hold further frames until the terminal has answered. Called by `take`."""
-        self._acknowledged.clear()
-
-    def acknowledge(self) -> None:
-        """Take note that the terminal has shown what was sent."""
-        self._acknowledged.set()
-
-    def await_acknowledgement(self, timeout: float) -> None:
-        """Wait for the answer to the last frame."""
-        self._acknowledged.wait(timeout)
+    @property
+    def urgency(self) -> int:
+        """0, or the number of the key that was pressed a moment ago."""
+        return self._keys if time.monotonic() < self._urgent_until else 0
 
     def end(self, timeout: float) -> None:
         """Send what is left if the terminal takes it in time, and end."""
         self._idle.wait(timeout)
         self._ended = True
-        self._acknowledged.set()
+        self._pace.end(0.0)
         self._wanted.set()
         self.join(timeout)
 
@@ -71,8 +66,7 @@ class Output(threading.Thread):
         while not self._ended:
             self._wanted.wait()
             self._settle(last)
-            self._acknowledged.wait(ACKNOWLEDGE_TIMEOUT)
-            self._acknowledged.set()
+            self._pace.wait()
             self._wanted.clear()
             data = self._take()
             if data:
