@@ -123,7 +123,7 @@ def short_count(value: float | None) -> str:
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """A measured number with that many significant digits: `0.472`, `3.2e-04`."""
+    """A measured number with that many significant digits: `0.472`, `3.20e-5`."""
     if value is None:
         return MISSING
     if math.isnan(value):
@@ -135,7 +135,8 @@ def number(value: float | None, digits: int = 3) -> str:
     exponent = math.floor(math.log10(abs(value)))
     if -4 <= exponent < 6:
         return f"{value:.{max(0, digits - 1 - exponent)}f}"
-    return f"{value:.{digits - 1}e}"
+    mantissa, _, power = f"{value:.{digits - 1}e}".partition("e")
+    return f"{mantissa}e{int(power)}"
 
 
 def parse_size(text: str) -> int:

@@ -44,7 +44,7 @@ from batchtui import units
         (units.short_count, 999_999, "1.0M"),
         (units.number, 0.4718, "0.472"),
         (units.number, 0, "0.00"),
-        (units.number, 3.2e-5, "3.20e-05"),
+        (units.number, 3.2e-5, "3.20e-5"),
         (units.number, math.inf, "inf"),
         (units.number, math.nan, "NaN"),
         (units.number, 1842.3, "1842"),

@@ -74,7 +74,7 @@ async def test_at_the_least_size_nothing_is_cut_within_a_word() -> None:
     for state, keys, whole in (
         ("nan", (), "!! 3 steps with a NaN or… "),
         ("training", ("q",), "attach again at any…"),
-        ("training", ("4", "z", "left"), " · loss 0.551  "),
+        ("training", ("4", "z", "left"), " · loss 0.517 · s² 0.218 · 114k samples  "),
         ("restarting", (), "◑ restarting  1/90"),
     ):
         async with running(STATES[state], (60, 16)) as (app, pilot):

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
+import random
+import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from batchtui import units
+from batchtui.records import Step
+from batchtui.runs.directory import RunDirectory
 from batchtui.runs.series import Boundary
+from batchtui.runs.store import RunStore
+from batchtui.tui.app import BatchtuiApp
 from batchtui.tui.axes import along, near_window, place, places_of, whole_window
 from batchtui.tui.facts import Facts
 from batchtui.tui.preferences import Preferences
+from batchtui.tui.source import RunSource
 from batchtui.tui.view import Course, Points
 from batchtui.tui.widgets.chart_pane import ChartPane
 from batchtui.tui.widgets.lens import Lens
 from tests.tui import fake
-from tests.tui.fake import FakeSource, facts
+from tests.tui.fake import NOW, FakeSource, facts
 from tests.tui.screen import has, lines, running, settle
 
 ALL = (1.0, 1800.0)
@@ -97,6 +106,44 @@ def look_closer(given: Facts, source: FakeSource) -> Facts:
         time=tuple(near.time[index] for index in kept),
     )  # fmt: skip
     return dataclasses.replace(given, close_up=close_up)
+
+
+async def test_the_cursor_says_the_steps_it_reads_and_what_was_stored_of_them(
+    tmp_path: Path,
+) -> None:
+    run, chance = RunDirectory(tmp_path / "run-001"), random.Random(1)
+    run.path.mkdir()
+    losses = [3 / (1 + step / 200) + chance.uniform(0, 0.2) for step in range(1, 1501)]
+    store = RunStore(run.database)
+    store.set_meta(run=run.name, status="finished", steps=1500, samples=96_000)
+    store.add_steps(
+        [
+            Step(time=NOW + step, step=step, samples=64 * step, epoch=1, batch=64, loss=loss)
+            for step, loss in enumerate(losses, start=1)
+        ]
+    )
+    store.commit()
+    store.close(final=True)
+    app = BatchtuiApp(RunSource(run), fake.stop)
+    said = re.compile(r"steps? ([\d,]+)(?:–([\d,]+))? · loss ([\d.]+)(?: \(([\d.]+)…([\d.]+)\))? ")
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot, lambda: "1,500" in "\n".join(lines(app)))
+        await pilot.press("4", "z", "left")
+        read = []
+        for key in ("end", "left", "shift+left", *["plus"] * 5, "shift+left", "shift+left"):
+            await pilot.press(key)
+            await settle(pilot)
+            if (found := said.search("\n".join(lines(app)))) is not None:
+                read.append(found.groups())
+    assert {last is None for _, last, *_ in read} == {True, False}  # of one step, and of several
+    for first, last, *values in read:
+        of = losses[count(first) - 1 : count(last or first)]
+        shown = [units.number(value) for value in (sum(of) / len(of), min(of), max(of))]
+        assert values == (shown if shown[1] != shown[2] else [shown[0], None, None])
+
+
+def count(text: str) -> int:
+    return int(text.replace(",", ""))
 
 
 async def test_zoomed_keys_move_cursor_and_window_and_not_the_batch_size() -> None:

@@ -110,6 +110,5 @@ class LossPane(ChartPane):
         found = self.at_cursor(course, points)
         if found is None:
             return ""
-        mean, low, high = found
-        between = f" ({units.number(low)}…{units.number(high)})" if low != high else ""
-        return f"{name} {units.number(mean)}{between}"
+        mean, low, high = (units.number(value) for value in found)
+        return f"{name} {mean}" + (f" ({low}…{high})" if low != high else "")

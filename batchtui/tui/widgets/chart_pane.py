@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+import math
+from bisect import bisect_right
+from itertools import pairwise
 from typing import ClassVar
 
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
+from batchtui import units
 from batchtui.tui.axes import AXES, SCALES, along, named, place, places_of, words
 from batchtui.tui.preferences import Preferences
 from batchtui.tui.view import Course, Mark, Picture, Points, View, Window
@@ -133,22 +136,30 @@ class ChartPane(Pane):
         if index is None:
             canvas.put(0, 0, self.hint, "dim")
             return
-        step, time, samples = _steps(course)[index], course.time[index], course.samples[index]
-        x = canvas.put(0, 0, words(step, "step"), "strong")
-        for place_, axis in ((samples, "samples"), (time, "clock")):
-            if place_ is not None:
-                x = canvas.put(x, 0, f" · {words(place_, axis)}", "label")
-        for value in values:
-            if x + 3 + glyphs.width(value) <= canvas.width:  # half a number would be another
-                x = canvas.put(x, 0, f" · {value}", "text")
+        places = ((course.samples[index], "samples"), (course.time[index], "clock"))
+        said = [(value, "text") for value in values]
+        said += [(words(where, axis), "label") for where, axis in places if where is not None]
+        x = canvas.put(0, 0, self._steps_read(view, _steps(course), index), "strong")
+        for text, look in said:
+            if x + 3 + glyphs.width(text) <= canvas.width:  # half a number would be another
+                x = canvas.put(x, 0, f" · {text}", look)
+
+    def _steps_read(self, view: View, steps: tuple[float, ...], index: int) -> str:
+        """Say which steps a point stands for: the mean of several is no value of the first."""
+        each = min((after - before for before, after in pairwise(steps[1:])), default=math.inf)
+        newest = view.progress.step or steps[-1]
+        following = steps[index + 1] if index + 1 < len(steps) else newest + 1
+        last = min(steps[index] + each, following) - 1
+        if last <= steps[index]:
+            return words(steps[index], "step")
+        return f"steps {units.count(steps[index])}–{units.count(last)}"
 
     def index_at_cursor(self, course: Course) -> int | None:
-        """Return the point of the course that is nearest to the cursor."""
+        """Return the point of the course that the cursor is on."""
         steps, at = _steps(course), self._lens.cursor
         if not self.zoomed or at is None or not steps:
             return None
-        after = min(len(steps) - 1, bisect_left(steps, at))
-        return max(0, after - (after > 0 and at - steps[after - 1] < steps[after] - at))
+        return max(0, bisect_right(steps, at) - 1)
 
     def at_cursor(
         self, course: Course, points: Points
