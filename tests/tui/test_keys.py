@@ -170,9 +170,15 @@ async def test_the_log_of_an_ended_run_can_be_filtered() -> None:
 async def test_keys_choose_the_next_batch_size() -> None:
     async with running(facts(600, sample=GPU)) as (app, pilot):
         await pilot.press("greater_than_sign")
-        assert has(app, "64 → 128", "→ forecast n/a at batch 128", "peak memory  4.4 GiB → n/a")
+        assert has(
+            app,
+            "64 → 128",
+            "→ forecast n/a at batch 128",
+            "peak memory   4.4 GiB → n/a",
+            "enter Restart",
+        )
         await pilot.press("greater_than_sign")
-        assert has(app, "64 → 256", "steps/epoch  150 → 38")
+        assert has(app, "64 → 256", "steps/epoch       150 → 38")
         await pilot.press("less_than_sign", "less_than_sign", "plus")
         assert has(app, "64 → 72")
         await pilot.press("equals_sign")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import re
 
 import pytest
 
@@ -35,8 +36,8 @@ async def test_a_training_run_is_told_at_one_look() -> None:
                    "worker 6.2 cores", "Memory · no GPU", "no NVIDIA driver", "7.4 GiB used",
                    "limit 15.2 GiB", "cgroup /user.slice", "p50 139", "p95 167", " now",
                    "460 samples/s", "fwd 31%", "bwd 52%", "loss 0.4", "s²   0.1", "V 0.00", "R ",
-                   "accuracy 97.2%", "best 97.2% in epoch 12", "headroom     7.8 GiB",
-                   "loss noise   ± 0.0", "steps/epoch  150")  # fmt: skip
+                   "accuracy 97.2%", "best 97.2% in epoch 12", "headroom      7.8 GiB",
+                   "loss noise    ± 0.0", "steps/epoch       150")  # fmt: skip
 
 
 async def test_one_gpu() -> None:
@@ -176,3 +177,34 @@ async def test_the_header_tells_step_and_batch_size_at_every_width(size: tuple[i
     assert "step 1,000" in line or "step 1.0k" in line
     assert "batch" in line
     assert "ETA" in line
+
+
+async def test_nothing_moves_when_a_number_gains_a_digit() -> None:
+    def later(given: Facts, reads: int) -> Facts:
+        summary = dataclasses.replace(given.summary, steps=6_000 + 999 * reads, epoch=3 + reads)
+        return dataclasses.replace(given, summary=summary)
+
+    source = FakeSource(facts(1000), later)
+    async with running(source, refresh=0.1) as (app, pilot):
+        places: dict[tuple[bool, bool], set[tuple[int, ...]]] = {}
+
+        def both() -> bool:
+            line = lines(app)[0]
+            step, epoch = re.search(r"step ([\d,]+)", line), re.search(r"epoch (\d+)", line)
+            assert step is not None
+            assert epoch is not None
+            digits = len(step[1]) > len("9,999"), len(epoch[1]) > 1
+            there = tuple(line.index(word) for word in ("step", "batch 64", "━", "ETA"))
+            places.setdefault(digits, set()).add(there)
+            return len(places) > 2
+
+        await settle(pilot, both)
+    assert len({there for seen in places.values() for there in seen}) == 1
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+async def test_no_key_is_cut_at_the_right_edge(size: tuple[int, int]) -> None:
+    async with running(facts(1000), size) as (app, pilot):
+        for keys in ((), ("greater_than_sign",), ("escape", "4", "z")):
+            await pilot.press(*keys)
+            assert lines(app)[-1].rstrip().endswith("Quit")

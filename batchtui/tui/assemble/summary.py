@@ -29,7 +29,7 @@ def summary_of(facts: Facts) -> tuple[Fact, ...]:
             "" if best is None else f" best {best.accuracy:.1%} in epoch {best.epoch}",
         ),
         Fact("peak", units.gib(summary.peak_bytes), limit),
-        Fact("speed", f"{_rate(summary.samples_per_s)} samples/s",
+        Fact("speed", units.rate(summary.samples_per_s),
              f" {units.seconds(summary.step_time_p50_s)} a step"),
         Fact("trained", units.count(summary.samples), f"{of} samples"),
         Fact(
@@ -43,10 +43,6 @@ def summary_of(facts: Facts) -> tuple[Fact, ...]:
         sizes = [units.count(run.batch_size) for run in facts.chain]
         lines.append(Fact("batch", " → ".join(sizes)))
     return tuple(lines)
-
-
-def _rate(value: float | None) -> str:
-    return units.number(value) if value is not None and value < 100 else units.count(value)
 
 
 def _clock(moment: float | None) -> str:

@@ -24,7 +24,7 @@ def advice_lines(batch: BatchView, chosen: int | None, outlook: Outlook | None) 
             for size in (batch.size, chosen)
         )
         lines.append(("loss noise", f"± {now}", _arrow(then, chosen)))
-    now = units.count(batch.samples_per_s)
+    now = units.rate(batch.samples_per_s).removesuffix(" samples/s")
     lines.append(("samples/s", now, _arrow(units.MISSING, chosen)))
     each = batch.global_size
     if each and batch.size and batch.train_samples:
@@ -35,7 +35,7 @@ def advice_lines(batch: BatchView, chosen: int | None, outlook: Outlook | None) 
     if outlook is not None and outlook.largest is not None:
         # Where the room is short: what one could go to, before how it would be there.
         at = len(lines) if chosen is not None else 2
-        lines.insert(at, ("largest safe", f"{units.count(outlook.largest)}", ["  forecast"]))
+        lines.insert(at, ("largest safe", units.count(outlook.largest), [" forecast"]))
     return lines
 
 
@@ -45,7 +45,7 @@ def _peak(batch: BatchView, chosen: int | None, outlook: Outlook | None) -> Line
         return "peak memory", units.gib(batch.peak), _arrow(units.MISSING, chosen)
     interval = f"  {units.gib(forecast.low_bytes)} – {units.gib(forecast.high_bytes)}"
     peak = units.gib(forecast.peak_bytes)
-    then = f"  forecast {peak}" if chosen is None else f" → {peak}"
+    then = f" forecast {peak}" if chosen is None else f" → {peak}"
     return "peak memory", units.gib(batch.peak), [then, interval]
 
 

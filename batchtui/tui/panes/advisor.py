@@ -9,7 +9,7 @@ from batchtui.tui.widgets import glyphs
 from batchtui.tui.widgets.canvas import Canvas
 from batchtui.tui.widgets.pane import VERDICT_LOOKS, Pane
 
-_LABEL, _SHORT_LABEL = 13, 6  # cells
+_LABEL, _SHORT_LABEL, _NUMBER = 13, 6, 8  # cells
 _SHORT = {"peak memory": "peak", "headroom": "room", "loss noise": "noise", "samples/s": "smp/s",
           "steps/epoch": "steps", "largest safe": "safe"}  # fmt: skip
 
@@ -62,14 +62,16 @@ class AdvisorPane(Pane):
         for y, (label, now, then) in enumerate(rows[: canvas.height - 1 - keys], start=1):
             short = canvas.width < 30
             x = _SHORT_LABEL if short else _LABEL
-            if short and then and then[0].endswith(" GiB"):
+            if not short and not now.startswith(units.MISSING):
+                now = now.rjust(_NUMBER)
+            elif then and then[0].endswith(" GiB"):
                 now = now.removesuffix(" GiB")
             canvas.put(0, y, _SHORT[label] if short else label, "label", end=x)
             x = canvas.put_words(x, y, now, "dim" if now.startswith(units.MISSING) else "text")
             for text in then:
                 if x + glyphs.width(text) <= canvas.width:
-                    missing = units.MISSING in text or text.startswith("  ")
-                    x = canvas.put(x, y, text, "dim" if missing else self._next_look())
+                    next_ = text.startswith(" →") and units.MISSING not in text
+                    x = canvas.put(x, y, text, self._next_look() if next_ else "dim")
         if keys:
             self._keys(canvas, canvas.height - 1, chosen is not None)
 

@@ -23,6 +23,12 @@ KEYS = (
 )
 
 
+# Once a batch size is chosen, in place of typing it.
+CHOSEN_KEYS = (
+    ("enter", "Restart", "screen.restart"),
+    ("esc", "Drop it", "screen.back"),
+)
+
 # The same for a zoomed chart.
 CHART_KEYS = (
     ("←→", "Cursor", "chart.cursor(-1)"),
@@ -53,7 +59,9 @@ class FooterPane(Pane, can_focus=False):
 
     def draw(self, canvas: Canvas, view: View) -> None:
         keys = list(CHART_KEYS if self.chart else KEYS)
-        for rare in ("ctrl+p", "b", "space", "d", "PgUp PgDn", "e", "/"):
+        if self.choice not in (None, view.batch.size) and not self.chart:
+            keys[1:2] = CHOSEN_KEYS
+        for rare in ("ctrl+p", "b", "space", "d", "esc", "PgUp PgDn", "e", "/"):
             if sum(len(key) + len(what) + 3 for key, what, _ in keys) <= canvas.width:
                 break
             keys = [key for key in keys if key[0] != rare]

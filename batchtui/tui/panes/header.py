@@ -81,12 +81,11 @@ class HeaderPane(Pane, can_focus=False):
     def _right(self, canvas: Canvas, view: View) -> int:
         """Draw per cent and time at the right edge; return where they start."""
         progress = view.progress
+        label, seconds = "took", progress.elapsed_s
         if view.status.alive:
-            label, value = "ETA", units.duration(progress.remaining_s)
-        else:
-            label, value = "took", units.duration(progress.elapsed_s)
+            label, seconds = "ETA", progress.remaining_s
         end = canvas.width - 1
-        canvas.right(end, 0, f"{value:>6}", "strong")
+        canvas.right(end, 0, f"{units.duration(seconds):>6}", "strong")
         end -= 7
         canvas.right(end, 0, label, "dim")
         end -= len(label) + 2
@@ -97,18 +96,19 @@ class HeaderPane(Pane, can_focus=False):
         """Fill what is left: epoch, step, batch size, and a bar for the rest."""
         progress = view.progress
         of = f"/{progress.epochs}" if progress.epochs else ""
-        epoch = [] if progress.epoch is None else [("epoch ", str(progress.epoch), of)]
+        known, epoch = progress.epoch is not None, str(progress.epoch)
+        # Each keeps the room that it needs at the end: nothing moves when a digit is added.
+        wide = of.ljust(2 * len(of) - 1 - len(epoch))
+        most = units.count(view.loss.total_steps or 0)
+        step = ("step ", units.count(progress.step).ljust(len(most)), "")
         batch = ("batch ", units.count(progress.batch_size), "")
-        full = [*epoch, ("step ", units.count(progress.step), ""), batch]
+        full = [*[("epoch ", epoch, wide)] * known, step, batch]
         # Narrower: `3/20` explains itself, and a long count of steps is rounded.
-        brief = [*(("", value, rest) for _, value, rest in epoch), *full[len(epoch) :]]
-        short = [*brief[:-2], ("step ", units.short_count(progress.step), ""), batch]
-        room = end - x
+        brief = [*[("", epoch, wide)] * known, step, batch]
+        short = [*[("", epoch, of)] * known, ("step ", units.short_count(progress.step), ""), batch]
         choices = (full, brief, short, [*short[:-2], batch], [batch])
-        words = next((words for words in choices if _length(words) <= room), [])
+        words = next((words for words in choices if _length(words) <= end - x), [])
         for label, value, rest in words:
-            if x + len(label) + len(value) + len(rest) > end:
-                continue
             x = canvas.put(x, 0, label, "dim")
             x = canvas.put(x, 0, value, "strong")
             x = canvas.put(x, 0, rest, "dim") + 2

@@ -19,7 +19,7 @@ class StepsPane(ChartPane):
     title = "Step time"
     digit = "³"
     axis = "clock"
-    label_width = 9
+    label_width = 10
 
     def on_mount(self) -> None:
         super().on_mount()
@@ -36,9 +36,7 @@ class StepsPane(ChartPane):
         if steps.ceiling is not None:
             notes.append(f"▲ up to {units.seconds(steps.highest)}")
         if steps.samples_per_s is not None:
-            slow = steps.samples_per_s < 100
-            rate = units.number(steps.samples_per_s) if slow else units.count(steps.samples_per_s)
-            notes.append(f"{rate} samples/s")
+            notes.append(units.rate(steps.samples_per_s))
         return " · ".join(notes), "text"
 
     def own_course(self, view: View) -> Course:
