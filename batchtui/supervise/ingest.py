@@ -10,8 +10,8 @@ from pathlib import Path
 from batchtui import units
 from batchtui.records import Checkpoint, End, Evaluation, Note, Phase, Record, Start, Step
 from batchtui.runs.journal import JournalTail, Position
+from batchtui.runs.progress import Progress
 from batchtui.supervise.ledger import Ledger
-from batchtui.supervise.progress import Progress
 
 _RECORDS = 5000  # a look, all ranks together
 _SECONDS = 0.05

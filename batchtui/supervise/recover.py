@@ -18,6 +18,7 @@ from batchtui.errors import BatchtuiError, StoreError
 from batchtui.records import End, Status
 from batchtui.runs.directory import RunDirectory
 from batchtui.runs.identity import Identity, boot_id
+from batchtui.runs.progress import Progress
 from batchtui.runs.reader import RunReader
 from batchtui.runs.store import RunStore
 from batchtui.supervise import shm, tree, worker
@@ -27,7 +28,6 @@ from batchtui.supervise.ingest import Ingest
 from batchtui.supervise.ledger import Ledger, to_file
 from batchtui.supervise.lock import Owned, RunLock
 from batchtui.supervise.log import read_tail
-from batchtui.supervise.progress import Progress
 from batchtui.supervise.successor import clear_unborn
 
 _GRACE_S = 60.0  # for the last checkpoint, after the supervisor's last sign of life

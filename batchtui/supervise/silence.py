@@ -7,10 +7,9 @@ importing torch, evaluating or writing a checkpoint takes what it takes.
 from __future__ import annotations
 
 from batchtui.records import Note, Phase, Record, Start
+from batchtui.runs.progress import TRAINING
 from batchtui.supervise.patience import Patience
 from batchtui.units import duration
-
-TRAINING = "training"  # what a worker calls the phase in which it steps
 
 
 class Silence:

@@ -16,11 +16,11 @@ from batchtui.config.schema import Config
 from batchtui.errors import BatchtuiError
 from batchtui.records import Fallback, Status
 from batchtui.runs.directory import RunDirectory
+from batchtui.runs.progress import Progress
 from batchtui.supervise import worker
 from batchtui.supervise.custody import Custody
 from batchtui.supervise.death import Verdict
 from batchtui.supervise.ledger import Ledger
-from batchtui.supervise.progress import Progress
 from batchtui.supervise.successor import (
     Settings,
     discard,

@@ -12,6 +12,7 @@ from batchtui.config.schema import Config
 from batchtui.records import MachineSample, Record, Status
 from batchtui.runs.directory import RunDirectory
 from batchtui.runs.identity import Identity
+from batchtui.runs.progress import Progress
 from batchtui.sampling.gpu import worker_gpus
 from batchtui.sampling.machine import MachineSampler
 from batchtui.sampling.processes import ProcessTree, TreeUsage
@@ -20,7 +21,6 @@ from batchtui.supervise.guard import Change, Exhaustion, MemoryGuard, limit_read
 from batchtui.supervise.ingest import Ingest
 from batchtui.supervise.ledger import Ledger
 from batchtui.supervise.patience import Patience
-from batchtui.supervise.progress import Progress
 from batchtui.supervise.silence import Silence
 
 # A training may take seconds to die of what happened: a data loader is killed, the loop

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from batchtui.records import End, Evaluation, Phase, Record, Start, Step
-from batchtui.supervise.silence import TRAINING
 
-_WINDOW = 1000  # steps: of the quantiles of the step time
+TRAINING = "training"  # what a worker calls the phase in which it steps
+WINDOW = 1000  # steps: of the quantiles of the step time
 _RATE_WINDOW = 200  # … and of the throughput
 
 
@@ -23,7 +23,7 @@ class Progress:
     phase: str | None = None
     nonfinite_steps: int = 0
     accelerator_peak: int | None = None  # bytes: most reserved, or allocated where more
-    _times: deque[float] = field(default_factory=lambda: deque(maxlen=_WINDOW))
+    _times: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW))
     _rate: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=_RATE_WINDOW))
 
     def feed(self, record: Record) -> None:
