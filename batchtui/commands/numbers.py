@@ -42,6 +42,21 @@ def seconds(least: float, most: float) -> Callable[[str], float]:
     return read
 
 
+def speed(text: str) -> float:
+    """Read how many times as fast a replay goes: `10`, or `10x`."""
+    value = _number(text.removesuffix("x").removesuffix("×"))
+    if not 0.1 <= value <= 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a speed from 0.1 to 1000000")
+    return value
+
+
+def step(text: str) -> int:
+    """Read the number of a step."""
+    if not (text.isascii() and text.isdecimal()) or not 1 <= len(text) <= 15:
+        raise argparse.ArgumentTypeError(f"{text!r} is not the number of a step")
+    return int(text)
+
+
 def port(text: str) -> int:
     """Read a port."""
     if not text.isdecimal() or int(text) > 65_535:

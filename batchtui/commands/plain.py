@@ -6,7 +6,7 @@ import gc
 import time
 
 from batchtui import units
-from batchtui.records import MachineSample, RunSummary, Status
+from batchtui.records import Event, MachineSample, RunSummary, Status
 from batchtui.runs.directory import RunDirectory
 from batchtui.runs.reader import RunReader
 from batchtui.text import clean
@@ -25,7 +25,7 @@ def follow(run: RunDirectory, interval: float) -> Status:
         status = Status(summary.status)
         for number, event in reader.events(after_id=last_event, limit=200):
             last_event = number
-            print(clean(f"{_clock(event.time)} {event.level}: {event.message}"), flush=True)
+            print(told(event), flush=True)
         now = time.monotonic()
         if now >= next_line or not status.alive:
             next_line = now + interval
@@ -35,9 +35,19 @@ def follow(run: RunDirectory, interval: float) -> Status:
         time.sleep(min(_POLL_S, interval))
 
 
-def line(summary: RunSummary, meta: dict[str, object], machine: MachineSample | None) -> str:
-    """Return where a run stands, in one line."""
-    parts = [_clock(time.time()), summary.run, summary.status]
+def told(event: Event) -> str:
+    """Return what happened, in one line."""
+    return clean(f"{_clock(event.time)} {event.level}: {event.message}")
+
+
+def line(
+    summary: RunSummary,
+    meta: dict[str, object],
+    machine: MachineSample | None,
+    now: float | None = None,
+) -> str:
+    """Return where a run stands, in one line; `now` is the moment of that, in Unix seconds."""
+    parts = [_clock(time.time() if now is None else now), summary.run, summary.status]
     phase = meta.get("phase")
     if summary.status == Status.STARTING and phase:
         parts[-1] += f" ({phase})"

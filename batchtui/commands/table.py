@@ -8,12 +8,18 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from batchtui.commands import numbers
-
-if TYPE_CHECKING:
-    from batchtui.commands.watch import Look
+from batchtui.commands.options import (
+    add_config,
+    add_json,
+    add_run,
+    add_screen,
+    add_set,
+    look_of,
+    overrides,
+)
 
 
 class Command(NamedTuple):
@@ -24,72 +30,9 @@ class Command(NamedTuple):
     run: Callable[[argparse.Namespace, Path], int]
 
 
-def _add_config(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("config", type=Path, metavar="CONFIG", help="a YAML file")
-    parser.add_argument(
-        "--batch-size", metavar="N", help="short for --set dataloaders.batch_size=N"
-    )
-    _add_set(parser)
-    choice = parser.add_mutually_exclusive_group()
-    choice.add_argument(
-        "--resume",
-        action="store_true",
-        default=None,
-        help="go on from the last checkpoint of this configuration, without asking",
-    )
-    choice.add_argument(
-        "--fresh", action="store_false", dest="resume", help="train from the beginning"
-    )
-
-
-def _add_set(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="set a key; repeatable"
-    )
-
-
-def _add_screen(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--plain", action="store_true", help="one line an interval, no escape codes"
-    )
-    parser.add_argument(
-        "--refresh",
-        type=numbers.seconds(0.1, 3600),
-        default=None,
-        metavar="SECONDS",
-        help="time between two updates",
-    )
-    parser.add_argument(
-        "--theme", choices=("dark", "blue-orange", "light"), help="colours; t takes the next"
-    )
-    parser.add_argument("--no-mouse", action="store_false", dest="mouse", help="leave the mouse be")
-
-
-def _look(options: argparse.Namespace) -> Look:
-    from batchtui.commands.watch import Look
-
-    return Look(options.plain, options.refresh, options.theme, options.mouse)
-
-
-def _add_run(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN")
-
-
-def _add_json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print JSON")
-
-
-def _overrides(options: argparse.Namespace) -> list[tuple[str, str]]:
-    """Return what the command line sets, as (option, key.path=value); --batch-size wins."""
-    overrides = [("--set", assignment) for assignment in options.set]
-    if options.batch_size is not None:
-        overrides.append(("--batch-size", f"dataloaders.batch_size={options.batch_size}"))
-    return overrides
-
-
 def _watch_arguments(parser: argparse.ArgumentParser) -> None:
-    _add_config(parser)
-    _add_screen(parser)
+    add_config(parser)
+    add_screen(parser)
 
 
 def _watch(options: argparse.Namespace, root: Path) -> int:
@@ -98,34 +41,56 @@ def _watch(options: argparse.Namespace, root: Path) -> int:
     return watch.watch(
         options.config,
         root,
-        _overrides(options),
+        overrides(options),
         resume=options.resume,
-        look=_look(options),
+        look=look_of(options),
     )
 
 
 def _start_arguments(parser: argparse.ArgumentParser) -> None:
-    _add_config(parser)
-    _add_json(parser)
+    add_config(parser)
+    add_json(parser)
 
 
 def _start(options: argparse.Namespace, root: Path) -> int:
     from batchtui.commands import start
 
     return start.start(
-        options.config, root, _overrides(options), resume=options.resume, as_json=options.json
+        options.config, root, overrides(options), resume=options.resume, as_json=options.json
     )
 
 
 def _attach_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", nargs="?", default="last", metavar="RUN")
-    _add_screen(parser)
+    add_screen(parser)
 
 
 def _attach(options: argparse.Namespace, root: Path) -> int:
     from batchtui.commands import watch
 
-    return watch.attach(options.run, root, _look(options))
+    return watch.attach(options.run, root, look_of(options))
+
+
+def _replay_arguments(parser: argparse.ArgumentParser) -> None:
+    add_run(parser)
+    parser.add_argument(
+        "--speed",
+        type=numbers.speed,
+        metavar="N",
+        help="seconds of the run in a second (default: all of it within a minute)",
+    )
+    parser.add_argument(
+        "--from", type=numbers.step, dest="from_step", metavar="STEP", help="where to begin"
+    )
+    add_screen(parser)
+
+
+def _replay(options: argparse.Namespace, root: Path) -> int:
+    from batchtui.commands import replay
+
+    return replay.replay(
+        options.run, root, look_of(options), speed=options.speed, from_step=options.from_step
+    )
 
 
 def _runs(options: argparse.Namespace, root: Path) -> int:
@@ -135,8 +100,8 @@ def _runs(options: argparse.Namespace, root: Path) -> int:
 
 
 def _show_arguments(parser: argparse.ArgumentParser) -> None:
-    _add_run(parser)
-    _add_json(parser)
+    add_run(parser)
+    add_json(parser)
 
 
 def _show(options: argparse.Namespace, root: Path) -> int:
@@ -146,7 +111,7 @@ def _show(options: argparse.Namespace, root: Path) -> int:
 
 
 def _stop_arguments(parser: argparse.ArgumentParser) -> None:
-    _add_run(parser)
+    add_run(parser)
     parser.add_argument("--now", action="store_true", help="do not wait for a checkpoint: kill it")
 
 
@@ -157,7 +122,7 @@ def _stop(options: argparse.Namespace, root: Path) -> int:
 
 
 def _restart_arguments(parser: argparse.ArgumentParser) -> None:
-    _add_run(parser)
+    add_run(parser)
     parser.add_argument("--batch-size", type=numbers.batch_size, required=True, metavar="N")
     parser.add_argument(
         "--keep-global-batch",
@@ -179,7 +144,7 @@ def _restart_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--force", action="store_true", help="try a size that is forecast not to fit"
     )
-    _add_json(parser)
+    add_json(parser)
 
 
 def _restart(options: argparse.Namespace, root: Path) -> int:
@@ -205,8 +170,8 @@ def _forecast_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="how long the model may take to be traced (default: 120)",
     )
-    _add_set(parser)
-    _add_json(parser)
+    add_set(parser)
+    add_json(parser)
 
 
 def _forecast(options: argparse.Namespace, root: Path) -> int:
@@ -244,8 +209,8 @@ def _find_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--limit", metavar="SIZE", help="what the training may take, such as 20GiB (default: all)"
     )
-    _add_set(parser)
-    _add_json(parser)
+    add_set(parser)
+    add_json(parser)
 
 
 def _find(options: argparse.Namespace, root: Path) -> int:
@@ -272,7 +237,8 @@ COMMANDS = {
     "attach": Command(
         "show a run, alive or ended (default: the newest)", _attach_arguments, _attach
     ),
-    "runs": Command("list the runs", _add_json, _runs),
+    "replay": Command("show a run as it was, from its start on", _replay_arguments, _replay),
+    "runs": Command("list the runs", add_json, _runs),
     "show": Command("tell all that is known of one run", _show_arguments, _show),
     "stop": Command("write a checkpoint and stop a run", _stop_arguments, _stop),
     "restart": Command("go on with a run at another batch size", _restart_arguments, _restart),
@@ -281,5 +247,5 @@ COMMANDS = {
     ),
     "serve": Command("show a run in a browser, behind a token", _serve_arguments, _serve),
     "find": Command("find the largest batch size that is safe", _find_arguments, _find),
-    "doctor": Command("tell what this machine offers and what is in the way", _add_json, _doctor),
+    "doctor": Command("tell what this machine offers and what is in the way", add_json, _doctor),
 }

@@ -72,7 +72,7 @@ def _show(run: RunDirectory, root: Path, look: Look) -> int:
 
         status = follow(run, look.refresh or _PLAIN_REFRESH_S)
         return _EXIT_CODES.get(status, 0) if not refused_config(run) else 0
-    with _without_tls():
+    with without_tls():
         from batchtui.tui.app import run_app
 
     code, run = run_app(
@@ -132,7 +132,7 @@ class Hands:
 
 
 @contextmanager
-def _without_tls() -> Iterator[None]:
+def without_tls() -> Iterator[None]:
     """Keep asyncio from loading OpenSSL: a twentieth of the start, and of no use to the screen.
 
     asyncio goes without it where Python was built so; what imports ssl later gets it.

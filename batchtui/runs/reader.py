@@ -109,7 +109,7 @@ class RunReader:
         `samples` are always among the columns.
         """
         columns = list(dict.fromkeys(("time", "samples", *columns)))
-        _check(rollups.STEPS, columns)
+        rollups.STEPS.check(columns)
         with self._look() as db:
             chain = self._sound(lambda: self._chain(db))
             if not chain:
@@ -214,17 +214,18 @@ class RunReader:
         group: int | None,
     ) -> Series:
         columns = list(dict.fromkeys(("time", *columns)))
-        _check(table, columns)
+        table.check(columns)
         with self._look() as db:
             newest = rollups.newest(db, rollups.MACHINE)
             if newest is None:
                 return collect([], columns, 1)
             first = 0 if since is None else rollups.first_since(db, rollups.MACHINE, since, newest)
-            size = bucket_size(first, newest + 1, width)
+            stop = self._stop(db, rollups.MACHINE, newest)
+            size = bucket_size(first, stop, width)
             known = rollups.finest(table, first, newest)
             if known > size:  # a while ago: of single ticks nothing is left
                 size, first = known, first // known * known
-            rows = list(rollups.window(db, table, columns, first, newest + 1, size, group))
+            rows = list(rollups.window(db, table, columns, first, stop, size, group))
         series = collect(rows, columns, size)
         times = [time for time in series.columns["time"].low if time is not None]  # never is
         return dataclasses.replace(series, x=times)
@@ -232,15 +233,20 @@ class RunReader:
     def _chain(self, db: sqlite3.Connection) -> list[Stretch]:
         """Return what the run and its parents contribute, oldest first."""
         own = stretch(db, self._run)
-        if own is None:
-            first_step = read_meta(db).get("first_step")
+        stop = self._stop(db, rollups.STEPS, own.stop - 1) if own is not None else 0
+        if own is None or stop <= own.first:
+            first_step = self.meta().get("first_step")
             return ancestors(self._run, None if first_step is None else first_step + 1)
         if self._remembered is not None:
             self._remembered.check(own.stop)
         if self._ancestors is None:
             # Parents ended before this run began: what they contribute stays the same.
             self._ancestors = ancestors(self._run, own.first)
-        return [*self._ancestors, own]
+        return [*self._ancestors, dataclasses.replace(own, stop=stop)]
+
+    def _stop(self, db: sqlite3.Connection, table: rollups.SeriesTable, newest: int) -> int:
+        """Return the key after the last one that is told of."""
+        return newest + 1
 
     def _part(
         self,
@@ -292,9 +298,3 @@ def _evaluations(part: Stretch) -> list[Evaluation]:
     except StoreError:
         return []
     return [evaluation for evaluation in found if evaluation.step < part.stop]
-
-
-def _check(table: rollups.SeriesTable, columns: Sequence[str]) -> None:
-    for column in columns:
-        if column not in table.columns:
-            raise ValueError(f"{column!r} is no column of {table.name}: {', '.join(table.columns)}")

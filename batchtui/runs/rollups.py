@@ -40,6 +40,13 @@ class SeriesTable:
     group: str | None = None
     keep: int | None = None
 
+    def check(self, columns: Sequence[str]) -> None:
+        """Raise ValueError if one of the columns is not the table's."""
+        for column in columns:
+            if column not in self.columns:
+                known = ", ".join(self.columns)
+                raise ValueError(f"{column!r} is no column of {self.name}: {known}")
+
     def at(self, level: int) -> tuple[str, str]:
         """Return the table of a level and its key column."""
         return (f"{self.name}_{level}", "bucket") if level else (self.name, self.key)

@@ -77,3 +77,8 @@ GPU = Insert(
 def cores_blob(cores: Sequence[float]) -> bytes:
     """Pack the load of each core, a fraction, into a byte in half per cent."""
     return bytes(min(200, max(0, round(core * 200))) for core in cores)
+
+
+def cores_of(blob: bytes) -> tuple[float, ...]:
+    """Unpack what `cores_blob` packed."""
+    return tuple(byte / 200 for byte in blob)

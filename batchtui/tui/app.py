@@ -124,19 +124,23 @@ class BatchtuiApp(App[int]):
         self._oracle = prospect and Oracle(
             prospect, lambda sizes, outlook: self._tell(self.Foreseen(sizes, outlook))
         )
-        self._main = MainScreen(
-            palette,
-            self.ascii_only,
-            self.ask_to_stop,
-            self._oracle.ask if self._oracle else None,
-            self.ask_to_restart if restart else None,
-            preferences,
-        )
+        self._main = self.make_screen(palette, preferences)
         self._source = source
         self._feed = Feed(
             source,
             lambda view: self._tell(self.Seen(view)),
             lambda error: self._tell(self.Unread(_one_line(error))),
+        )
+
+    def make_screen(self, palette: Palette, preferences: Preferences) -> MainScreen:
+        """Return the main screen."""
+        return MainScreen(
+            palette,
+            self.ascii_only,
+            self.ask_to_stop,
+            self._oracle.ask if self._oracle else None,
+            self.ask_to_restart if self._restart else None,
+            preferences,
         )
 
     def _tell(self, message: Message) -> None:

@@ -103,18 +103,21 @@ class LogTail:
         for raw in whole[-KEEP:]:
             text = _decode(raw)
             if text:
-                self._add(text, _level(text), stamp, False)
+                self._lines.append(LogLine(self._number, text, _level(text), stamp))
+                self._number += 1
 
     def _add_event(self, event: Event) -> None:
-        level = event.level if event.level in _EVENT_LEVELS else "info"
-        text = clean(event.message)
-        if event.step:
-            text += f" · step {units.count(event.step)}"
-        self._add(text, level, event.time, True)
-
-    def _add(self, text: str, level: str, stamp: float | None, event: bool) -> None:
-        self._lines.append(LogLine(self._number, text, level, stamp, event))
+        self._lines.append(line_of(self._number, event))
         self._number += 1
+
+
+def line_of(number: int, event: Event) -> LogLine:
+    """Return an event as a line of the log."""
+    level = event.level if event.level in _EVENT_LEVELS else "info"
+    text = clean(event.message)
+    if event.step:
+        text += f" · step {units.count(event.step)}"
+    return LogLine(number, text, level, event.time, True)
 
 
 def _decode(raw: bytes) -> str:

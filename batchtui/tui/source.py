@@ -56,10 +56,11 @@ class RunSource:
         run: RunDirectory,
         log: LogTail | None = None,
         free: Callable[[Path], float] = free_bytes,
+        reader: RunReader | None = None,
     ) -> None:
         """Take a run, and the log of the one before where it goes on below that."""
         self._run, self._free = run, free
-        self._reader = RunReader(run, remembered=Remembered())
+        self._reader = reader or RunReader(run, remembered=Remembered())
         self._past = Past(run, WIDTH)
         self.log = log or LogTail(run.log)
         self.log.turn_to(run.log)
@@ -83,15 +84,19 @@ class RunSource:
         now, wanted, still = time.time(), (self.span, _files(self._run)), self._still
         if still is not None and wanted == self._still_for and 0 <= now - still.taken < _STILL_S:
             return still
+        view = self.look(now)
+        ended = not view.status.alive and view.trouble is None
+        self._still, self._still_for = view if ended else None, wanted
+        return view
+
+    def look(self, now: float) -> View:
+        """Return the view of what the reader tells; `now` is the time of that, in Unix seconds."""
         try:
             with self._reader.open():
                 facts = self._facts(now)
         except StoreError as error:
             facts = self._without_store(now, str(error))
-        view = build_view(facts)
-        ended = not view.status.alive and view.trouble is None
-        self._still, self._still_for = view if ended else None, wanted
-        return view
+        return build_view(facts)
 
     def _facts(self, now: float) -> Facts:
         reader = self._reader

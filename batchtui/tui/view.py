@@ -258,6 +258,18 @@ class Fact(NamedTuple):
     rest: str = ""  # what may be left out where there is no room
 
 
+class Replay(NamedTuple):
+    """Where a replay of a run is."""
+
+    moment: float
+    speed: float = 1.0  # seconds of the run in one of the clock on the wall
+    held: bool = False
+    ended: bool = False  # nothing later is recorded
+    start: float = 0.0
+    end: float = 0.0
+    note: str = ""  # what there is to know at the end
+
+
 class View(NamedTuple):
     """One look at a run."""
 
@@ -280,3 +292,4 @@ class View(NamedTuple):
     marks: tuple[Mark, ...] = ()  # restarts
     origin: float = 0.0  # time of the first step
     close_up: Course | None = None  # of the stretch of steps that was asked for
+    replay: Replay | None = None  # where this look is one at the past

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from textual import events
 from textual.reactive import reactive
 
@@ -47,6 +49,7 @@ class FooterPane(Pane, can_focus=False):
 
     framed = False
     ground = "band"
+    keys: ClassVar[tuple[tuple[str, str, str], ...]] = KEYS
 
     chart: reactive[bool] = reactive(False, repaint=False)  # whether a zoomed chart has the keys
 
@@ -58,7 +61,7 @@ class FooterPane(Pane, can_focus=False):
             self.redraw()
 
     def draw(self, canvas: Canvas, view: View) -> None:
-        keys = list(CHART_KEYS if self.chart else KEYS)
+        keys = list(CHART_KEYS if self.chart else self.keys)
         if self.choice not in (None, view.batch.size) and not self.chart:
             keys[1:2] = CHOSEN_KEYS
         for rare in ("ctrl+p", "b", "space", "d", "esc", "PgUp PgDn", "e", "/"):

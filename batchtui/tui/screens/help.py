@@ -79,7 +79,7 @@ _CHART = (
     ("PgUp PgDn", "earlier, later"),
     ("Home  End", "the whole run; back to what is shown by itself"),
 )
-_KEYS = (
+KEYS = (
     ("+ − < >", "next batch size (< > half, double); b or : types it"),
     ("enter", "restart at the chosen batch size, after a dialog"),
     ("w", "write it into the configuration file, after a dialog"),
@@ -105,6 +105,7 @@ class HelpDialog(Dialog[None]):
 
     heading = "Help"
     extent = Size(78, 100)  # as high as the screen
+    keys: ClassVar[tuple[tuple[str, str], ...]] = KEYS
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,question_mark,q,enter,space", "cancel", "Close", show=False),
         Binding("down,j", "scroll(1)", "Down", show=False),
@@ -138,7 +139,7 @@ class HelpDialog(Dialog[None]):
         lines += _table(parts, "pale.strong", "label", width)
         if self._chart:
             lines += [("", "", "", ""), *_table(_CHART, "key", "text", width)]
-        return [*lines, ("", "", "", ""), *_table(_KEYS, "key", "text", width)]
+        return [*lines, ("", "", "", ""), *_table(self.keys, "key", "text", width)]
 
     def action_scroll(self, by: int) -> None:
         """Show what has no room."""
