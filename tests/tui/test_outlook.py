@@ -13,7 +13,7 @@ from batchtui.errors import BatchtuiError
 from batchtui.forecast.rows import Forecast
 from batchtui.tui.facts import Facts
 from batchtui.tui.outlook import TRACING, Oracle, Outlook, Sizes
-from tests.tui.fake import GIB, FakeSource, facts, gpu, machine
+from tests.tui.fake import GIB, NOW, FakeSource, facts, gpu, machine
 from tests.tui.screen import has, lines, running, settle
 
 GPU = facts(600, sample=machine(gpus=(gpu(),)))
@@ -65,7 +65,7 @@ def looks(app: object, text: str) -> set[str]:
 async def test_the_forecast_of_the_present_size_stands_beside_what_was_measured() -> None:
     async with running(GPU, (120, 36), prospect=FakeProspect) as (app, pilot):
         await settle(pilot, lambda: "forecast · fits" in "\n".join(lines(app)))
-        assert has(app, "peak memory   4.4 GiB forecast 7.4 GiB", "largest safe      195 forecast")
+        assert has(app, "peak memory   4.4 GiB forecast 7.4", "largest safe      195 forecast")
 
 
 async def test_a_key_press_shows_peak_interval_and_verdict() -> None:
@@ -234,3 +234,52 @@ def test_what_surrounds_the_training_is_asked_for_again() -> None:
             assert told.acquire(timeout=20)
     oracle.stop()
     assert len(made) == 2
+
+
+async def test_before_one_is_chosen_twice_the_size_is_forecast() -> None:
+    async with running(GPU, (120, 36), prospect=FakeProspect) as (app, pilot):
+        await settle(pilot, lambda: "→ 16.3 GiB at batch 128, forecast" in "\n".join(lines(app)))
+        assert has(app, "74% → 16.3", "of 24.0 GiB", "peak memory   4.4 GiB forecast 7.4")
+        for size in ((80, 24), (60, 16)):  # not without its number, and not in place of others
+            await pilot.resize_terminal(*size)
+            await pilot.pause()
+            assert has(app, "17.8 GiB used  74%", "of 24.0 GiB")
+            assert "16.3 GiB" not in "\n".join(lines(app)).replace("16.3 GiB at batch 128", "")
+
+
+async def test_with_several_cards_the_limit_stands_beside_the_forecast() -> None:
+    cards = tuple(gpu(i, 12) for i in range(2))
+    async with running(facts(600, sample=machine(gpus=cards)), prospect=FakeProspect) as (
+        app,
+        pilot,
+    ):
+        said = "limit 22.8 GiB · → 16.3 GiB at batch 128, forecast"
+        await settle(pilot, lambda: said in "\n".join(lines(app)))
+        await pilot.resize_terminal(80, 24)
+        await pilot.pause()
+        assert has(app, "limit 22.8 GiB")
+
+
+async def test_an_ended_run_forecasts_what_is_chosen_alone() -> None:
+    asked = FakeProspect()
+    ended = facts(600, sample=machine(gpus=(gpu(),)), status="stopped", ended=NOW)
+    async with running(ended, prospect=lambda: asked) as (app, pilot):
+        await settle(pilot, lambda: asked.asked)
+        assert {size for size, _ in asked.asked} == {64}
+        await pilot.press("greater_than_sign")
+        await settle(pilot, lambda: "→ 16.3 GiB at batch 128" in "\n".join(lines(app)))
+
+
+@pytest.mark.parametrize(("ascii_only", "bar"), [(False, "▒╱"), (True, ":/")])
+async def test_without_colours_the_forecast_differs_from_what_others_hold(
+    ascii_only: bool, bar: str
+) -> None:
+    more = {"colour": False, "ascii_only": ascii_only}
+    async with running(GPU, prospect=FakeProspect, **more) as (app, pilot):
+        await pilot.press("greater_than_sign", "greater_than_sign")
+        await settle(pilot, lambda: bar in "\n".join(lines(app)))
+
+
+async def test_each_colour_of_the_bar_has_its_name() -> None:
+    async with running(GPU) as (app, _):
+        assert has(app, "allocated", "peak", "reserved", "context", "others", "0.4 GiB")

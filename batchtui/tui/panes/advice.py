@@ -44,9 +44,11 @@ def _peak(batch: BatchView, chosen: int | None, outlook: Outlook | None) -> Line
     if forecast is None:
         return "peak memory", units.gib(batch.peak), _arrow(units.MISSING, chosen)
     interval = f"  {units.gib(forecast.low_bytes)} – {units.gib(forecast.high_bytes)}"
-    peak = units.gib(forecast.peak_bytes)
-    then = f" forecast {peak}" if chosen is None else f" → {peak}"
-    return "peak memory", units.gib(batch.peak), [then, interval]
+    now, peak = units.gib(batch.peak), units.gib(forecast.peak_bytes)
+    if chosen is not None:
+        return "peak memory", now, [f" → {peak}", interval]
+    same = " GiB" if now.endswith(" GiB") else ""  # the unit once is enough
+    return "peak memory", now, [f" forecast {peak.removesuffix(same)}", interval]
 
 
 def _room(batch: BatchView, chosen: int | None, outlook: Outlook | None) -> Line:

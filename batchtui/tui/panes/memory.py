@@ -39,7 +39,7 @@ class MemoryPane(Pane):
         if memory.gpus:
             from batchtui.tui.panes.gpus import draw_gpus
 
-            y = draw_gpus(canvas, memory.gpus, self._steady, self._needed(), self._next_look())
+            y = draw_gpus(canvas, memory.gpus, self._steady, self._needed(), self._next_look(view))
             if canvas.height - y >= 4 and memory.history.full:
                 own = next((gpu.label for gpu in memory.gpus if gpu.ours), "")
                 canvas.put(0, y, f"memory of GPU {own}", "label")
@@ -55,7 +55,7 @@ class MemoryPane(Pane):
 
         needed = self._needed()
         to_come = None if needed is None else needed + memory.others
-        y = 1 + draw_stack(canvas, memory, 1, thick, to_come, self._next_look())
+        y = 1 + draw_stack(canvas, memory, 1, thick, to_come, self._next_look(view))
         y += draw_legend(canvas, memory.parts, y, canvas.height - y)
         if canvas.height - y >= 3 and memory.facts:
             draw_facts(canvas, memory.facts, y)
@@ -69,7 +69,8 @@ class MemoryPane(Pane):
         look = LEVEL_LOOKS.get(memory.level or "", "strong")
         x = canvas.put(0, 0, f"{units.gib(memory.used):>8} used", look)
         choices = self._next(view)
-        least = min(map(len, choices), default=0)
+        chosen = self._chosen(view) is not None
+        least = min(map(len, choices), default=0) if chosen else 0
         total = f"of {units.gib(memory.total)}" if memory.total else ""
         end = canvas.width
         if x + 1 + least + 1 + len(total) < end:
@@ -78,31 +79,41 @@ class MemoryPane(Pane):
         if share is not None and x + 6 + least < end:
             x = canvas.put(x, 0, f" {units.percent(share):>4}", "label")
         if choices:
-            text = next((words for words in choices if x + 1 + len(words) <= end), choices[-1])
-            canvas.put(x + 1, 0, text, self._next_look(), end=end)
+            fitting = (words for words in choices if x + 1 + len(words) <= end)
+            text = next(fitting, choices[-1] if chosen else "")
+            canvas.put(x + 1, 0, text, self._next_look(view), end=end)
 
-    def _next_look(self) -> str:
+    def _chosen(self, view: View) -> int | None:
+        return self.choice if self.choice != view.batch.size else None
+
+    def _next_look(self, view: View) -> str:
+        if self._chosen(view) is None:
+            return "dim"
         return "bad" if self.outlook is not None and self.outlook.unfit else "next"
 
     def _note_of_many(self, view: View) -> tuple[str, str]:
         """Say what the next batch size needs on each GPU of the run, or where its limit is."""
-        if choices := self._next(view):
-            fitting = (words for words in choices if len(words) <= self.size.width - 6)
-            return next(fitting, ""), self._next_look()
         limits = {gpu.limit for gpu in view.memory.gpus if gpu.ours and gpu.limit}
-        return (f"limit {units.gib(limits.pop())}" if len(limits) == 1 else ""), "label"
+        limit = f"limit {units.gib(limits.pop())}" if len(limits) == 1 else ""
+        choices = self._next(view)
+        if self._chosen(view) is None:
+            choices = [*(f"{limit} · {words}" for words in choices), limit]
+        fitting = (words for words in choices if len(words) <= self.size.width - 6)
+        look = "label" if self._chosen(view) is None else self._next_look(view)
+        return next(fitting, ""), look
 
     def _next(self, view: View) -> list[str]:
-        """Say what will be in use at the next batch size: in many words, or in fewer."""
-        if self.choice is None or self.choice == view.batch.size:
-            return []
-        at = f"at batch {units.count(self.choice)}"
-        needed = self._needed()
-        if needed is None:
-            text = f"→ forecast {units.MISSING}"
-            return [f"{text} {at}", text]
+        """Say what will be in use at the next batch size: in many words, or in fewer.
+
+        Until one is chosen that is the size that was asked about, and goes by its number.
+        """
+        chosen, needed = self._chosen(view), self._needed()
+        if self.outlook is None or self.outlook.next is None or needed is None:
+            at, text = f"at batch {units.count(chosen)}", f"→ forecast {units.MISSING}"
+            return [] if chosen is None else [f"{text} {at}", text]
+        at = f"at batch {units.count(self.outlook.next.batch_size)}"
         text = f"→ {units.gib(needed + view.memory.others)}"
-        return [f"{text} {at}, forecast", f"{text} {at}", text]
+        return [f"{text} {at}, forecast", f"{text} {at}", *([text] if chosen else [])]
 
     def _needed(self) -> int | None:
         """Return what the training will hold; what others hold is added as it is now."""

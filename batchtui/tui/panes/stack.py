@@ -40,8 +40,8 @@ def draw_stack(
 def _hatch(canvas: Canvas, y: int, thick: int, begin: int, end: int, look: str) -> None:
     """Hatch what the next batch size takes beyond what is used now, or mark where it ends."""
     for row in range(thick):
-        if end > begin:
-            canvas.put(begin, y + row, "▒" * (end - begin), look)
+        if end > begin:  # without colours, ▒ are others
+            canvas.put(begin, y + row, ("▒" if canvas.colour else "╱") * (end - begin), look)
         else:
             at = max(0, end - 1)
             canvas.put(at, y + row, "▕", f"black/{canvas.look(at, y + row)}")

@@ -172,7 +172,9 @@ class ChoosingScreen(Screen[None]):
         batch = self.present
         if self._ask is None or batch.size is None or self._view is None:
             return
-        sizes = Sizes(batch.size, self._choice, batch.train_samples)
+        likely = doubled(batch.size, 1, batch.train_samples) if batch.alive else batch.size
+        following = self._choice or (likely if likely > batch.size else None)
+        sizes = Sizes(batch.size, following, batch.train_samples)
         taken = self._view.taken
         if self._asked is not None:
             before, when, others = self._asked

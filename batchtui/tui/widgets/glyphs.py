@@ -29,6 +29,7 @@ _ASCII = str.maketrans(
         **dict.fromkeys("·∙", "."),
         **dict.fromkeys("▲△↑", "^"),
         **dict.fromkeys("▚", "x"),
+        "╱": "/",
         **dict.fromkeys("▼▽↓", "v"),
         **dict.fromkeys("◌◔◑◐○", "o"),
         "🔎": "> ", "→": ">", "▶": ">", "←": "<", "…": "~", "×": "x", "−": "-", "±": "~", "²": "2",

@@ -14,7 +14,7 @@ from batchtui.tui.widgets.canvas import Canvas
 def draw_legend(canvas: Canvas, all_parts: Sequence[Part], y: int, room: int) -> int:
     """Draw the parts in columns from row y on; return the rows taken, `room` at most."""
     columns = 2 if canvas.width >= 40 else 1
-    if len(all_parts) == 3 and canvas.width >= 66:
+    if len(all_parts) in (3, 5) and canvas.width >= 66:
         columns = 3
     width = canvas.width // columns
     rows = min(room, 2 if canvas.height < 12 else 3, -(-len(all_parts) // columns))
