@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from batchtui.records import Status
+from batchtui.records import RunSummary, Status
 from batchtui.runs.directory import RunDirectory, find_run
 from batchtui.runs.reader import RunReader
 from batchtui.supervise.lock import is_held
@@ -84,16 +84,19 @@ def _show(run: RunDirectory, root: Path, look: Look) -> int:
     )
     if code == 128 + signal.SIGHUP:  # the terminal is gone, and with it whoever would read this
         return code
-    summary = RunReader(run).summary()
-    if Status(summary.status).alive:
-        print(
-            f"{run.name} goes on training.  show it: batchtui attach {run.name}"
-            f"  stop it: batchtui stop {run.name}"
-        )
-    elif not refused_config(run):
-        cause = f": {summary.cause}" if summary.cause else ""
-        print(f"{run.name} {summary.status}{cause}")
+    if not refused_config(run):
+        print(parting(RunReader(run).summary()))
     return code
+
+
+def parting(summary: RunSummary) -> str:
+    """Say how a run stands when its screen is left."""
+    if summary.status == Status.LOST:
+        return f"{summary.run} gives no sign of life.  what is known: batchtui show {summary.run}"
+    if Status(summary.status).alive:
+        again = f"show it: batchtui attach {summary.run}  stop it: batchtui stop {summary.run}"
+        return f"{summary.run} goes on training.  {again}"
+    return f"{summary.run} {summary.status}" + (f": {summary.cause}" if summary.cause else "")
 
 
 class Hands:

@@ -73,6 +73,8 @@ def _advice(path: Path, error: Exception) -> str:
         if not stat.S_ISREG(path.stat().st_mode):
             return "not a file: move it away and start a new run"
     except FileNotFoundError:
+        if not path.parent.exists():
+            return "gone, with the run's directory"
         return "not there: the run has not recorded anything yet"
     except OSError as trouble:
         return f"cannot be opened: {trouble.strerror}"

@@ -95,7 +95,8 @@ class RunSource:
             with self._reader.open():
                 facts = self._facts(now)
         except StoreError as error:
-            facts = self._without_store(now, str(error))
+            # The run is on the screen: without its directory the reason is seen where it is narrow.
+            facts = self._without_store(now, str(error).replace(f"{self._run.path}{os.sep}", ""))
         return build_view(facts)
 
     def _facts(self, now: float) -> Facts:

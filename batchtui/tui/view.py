@@ -1,10 +1,8 @@
 """The view: everything the screen shows, frozen, made in the feed's thread.
 
-Times in seconds, sizes in bytes, shares as fractions; None is "not measured". Texts have passed
-`batchtui.text.clean`.
+In seconds, bytes and fractions; None is "not measured". Texts have passed `batchtui.text.clean`.
 
-Named tuples and not dataclasses, since Python makes their classes in a third of the time, and
-the first frame waits for them.
+Named tuples, whose classes Python makes in a third of dataclasses' time: the first frame waits.
 """
 
 from __future__ import annotations
@@ -292,4 +290,11 @@ class View(NamedTuple):
     marks: tuple[Mark, ...] = ()  # restarts
     origin: float = 0.0  # time of the first step
     close_up: Course | None = None  # of the stretch of steps that was asked for
+
+    @property
+    def moment(self) -> str:
+        """When the machine was last looked at, where that is not now."""
+        ended = "" if self.status.alive else "at the end"
+        return "last seen" if self.status is Status.LOST else ended
+
     replay: Replay | None = None  # where this look is one at the past

@@ -11,6 +11,7 @@ from batchtui.cli import main
 from batchtui.commands.doctor import examine
 from batchtui.commands.look import print_table
 from batchtui.commands.plain import line
+from batchtui.commands.watch import parting
 from batchtui.records import MachineSample, RunSummary
 
 
@@ -80,3 +81,18 @@ def test_the_doctor_looks_at_everything_and_says_what_is_in_the_way(tmp_path: Pa
 def test_no_arguments_print_the_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 2
     assert "batchtui CONFIG" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("status", "cause", "said"),
+    [
+        ("running", None, "a-001 goes on training.  show it: batchtui attach a-001"),
+        ("lost", None, "a-001 gives no sign of life.  what is known: batchtui show a-001"),
+        ("failed", "ValueError: no", "a-001 failed: ValueError: no"),
+        ("finished", None, "a-001 finished"),
+    ],
+)
+def test_leaving_the_screen_says_how_the_run_stands(
+    status: str, cause: str | None, said: str
+) -> None:
+    assert parting(RunSummary(run="a-001", status=status, cause=cause)).startswith(said)

@@ -56,6 +56,12 @@ def test_nothing_there(run: RunDirectory) -> None:
     assert "not there: the run has not recorded anything yet" in said
 
 
+def test_a_directory_that_was_removed(run: RunDirectory) -> None:
+    shutil.rmtree(run.path)
+    (said,) = refusals(run)
+    assert said.endswith("run.db: gone, with the run's directory")
+
+
 def test_an_empty_file(run: RunDirectory) -> None:
     run.database.touch()
     (said,) = refusals(run)

@@ -92,7 +92,7 @@ async def test_states_have_words_and_causes() -> None:
         "out of memory": ("✗ out of memory", "CUDA out of memory"),
         "restarting": ("◑ restarting", "as digits-resnet18-002"),
         "ten million steps": ("step 10,000,000", "80%", "└step 1─", "10,000,001"),
-        "lost": ("? lost", "no sign of life for 1m00s"),
+        "lost": ("? lost", "no sign of life for 1m00s", "CPU · last seen", "no GPU · last seen"),
         "ten steps": ("not enough data: 10 of 32 steps", "no evaluation yet"),
         "nan": ("!!", "3 steps with a NaN or inf loss"),
     }.items():

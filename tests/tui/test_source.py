@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import time
 from pathlib import Path
@@ -11,7 +12,10 @@ from batchtui.records import Checkpoint, Evaluation, Event, GpuSample, MachineSa
 from batchtui.runs.directory import RunDirectory
 from batchtui.runs.identity import Identity
 from batchtui.runs.store import RunStore
+from batchtui.tui.app import BatchtuiApp
 from batchtui.tui.source import RunSource
+from tests.tui.fake import stop
+from tests.tui.screen import has, lines, settle
 
 GIB = 1 << 30
 START = 1_800_000_000.0
@@ -125,6 +129,17 @@ def test_a_database_that_breaks_leaves_the_last_numbers(run: RunDirectory) -> No
     assert view.trouble
     assert "\n" not in view.trouble
     assert view.progress.step == 100
+
+
+async def test_a_directory_that_is_removed_under_the_screen_is_told_of(run: RunDirectory) -> None:
+    fill(run, 100).close(final=True)
+    app = BatchtuiApp(RunSource(run), stop, refresh=0.1)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot, lambda: "finished" in lines(app)[0])
+        shutil.rmtree(run.path)
+        await settle(pilot, lambda: "▲ run.db: gone, with" in lines(app)[0])
+        await pilot.press("4", "z", "left", "e", "x", "question_mark", "escape", "z", "plus")
+        assert has(app, "64 → 72", "loss ")
 
 
 def test_an_ended_run_is_read_again_only_if_its_files_changed(run: RunDirectory) -> None:

@@ -22,8 +22,8 @@ class CpuPane(Pane):
 
     def heading(self, view: View) -> str:
         cores = len(view.cpu.cores)
-        if not view.status.alive:
-            return "CPU · at the end"
+        if view.moment:
+            return f"CPU · {view.moment}"
         return f"CPU · {cores} core{'s' * (cores != 1)}" if cores else "CPU"
 
     def note(self, view: View) -> tuple[str, str]:

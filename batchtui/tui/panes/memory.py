@@ -20,8 +20,7 @@ class MemoryPane(Pane):
         self._steady = Steady()
 
     def heading(self, view: View) -> str:
-        title = view.memory.title
-        return title if view.status.alive else f"{title} · at the end"
+        return " · ".join(filter(None, (view.memory.title, view.moment)))
 
     def level(self, view: View) -> str | None:
         return view.memory.level

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from batchtui import units
-from batchtui.records import Status
 from batchtui.tui.axes import near_window
 from batchtui.tui.panes.parts import draw_step_parts
 from batchtui.tui.view import Course, Picture, Points, View, Window
@@ -70,8 +69,7 @@ class StepsPane(ChartPane):
         steps = view.steps
         # One unit for all labels of a chart: that of the median, which seldom changes.
         scale, unit = units.unit_of_time(steps.p50 if steps.p50 is not None else steps.now)
-        goes_on = view.status.alive and view.status is not Status.LOST
-        word = "now" if goes_on else "last"
+        word = "last" if view.moment else "now"
         now = "" if steps.now is None else f"{units.short_number(steps.now * scale)} {word}"
         references = [
             Reference(value, f"{name} {units.short_number(value * scale)}", look)
