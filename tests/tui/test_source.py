@@ -138,7 +138,7 @@ async def test_a_directory_that_is_removed_under_the_screen_is_told_of(run: RunD
         await settle(pilot, lambda: "finished" in lines(app)[0])
         shutil.rmtree(run.path)
         await settle(pilot, lambda: "▲ run.db: gone, with" in lines(app)[0])
-        await pilot.press("4", "z", "left", "e", "x", "question_mark", "escape", "z", "plus")
+        await pilot.press("4", "z", "left", "x", "question_mark", "escape", "z", "plus")
         assert has(app, "64 → 72", "loss ")
 
 
