@@ -13,7 +13,8 @@ from xml.sax.saxutils import escape
 
 from batchtui.text import clean
 from batchtui.tui.axes import words
-from batchtui.tui.view import Picture, Points
+from batchtui.tui.picture import Picture
+from batchtui.tui.view import Points
 from batchtui.tui.widgets.scale import Scale, tick_text
 
 _WIDTH, _HEIGHT = 960, 420
@@ -66,6 +67,19 @@ def to_svg(picture: Picture) -> str:
             f'<path d="M{_LEFT} {y:.1f}H{right}" stroke="#dddddd"/>'
             f'<text x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{tick_text(value)}</text>'
         )
+    for mark in picture.marks:
+        x = _LEFT + (mark.x - first) / ((last - first) or 1.0) * (right - _LEFT)
+        if _LEFT <= x <= right:
+            parts.append(
+                f'<path d="M{x:.1f} {_TOP}V{bottom}" stroke="#e69f00" stroke-dasharray="4 4"/>'
+                f'<text x="{x + 4:.1f}" y="{_TOP + 10}" fill="#a85f00">{escape(mark.label)}</text>'
+            )
+    for name, value in picture.references:
+        y = _y(scale, value)
+        parts.append(
+            f'<path d="M{_LEFT} {y:.1f}H{right}" stroke="#c23a00" stroke-dasharray="6 3"/>'
+            f'<text x="{right + 8}" y="{y + 4:.1f}" fill="#c23a00">{escape(name)}</text>'
+        )
     ends = ((first, _LEFT, "start"), (last, right, "end"))
     for value, at, anchor in ends:
         text = escape(words(value, picture.axis))
@@ -81,10 +95,11 @@ def to_svg(picture: Picture) -> str:
 
 
 def _scale(picture: Picture) -> Scale:
+    references = [value for _, value in picture.references]
     values = [
         value
         for _, points in picture.curves
-        for value in (*points.low, *points.high, *points.mean)
+        for value in (*points.low, *points.high, *points.mean, *references)
         if value is not None and math.isfinite(value) and (value > 0 or not picture.log)
     ]
     scale = Scale()

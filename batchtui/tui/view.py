@@ -238,16 +238,6 @@ class BatchView(NamedTuple):
     kept: Kept | None = None  # where an ended run goes on
 
 
-class Picture(NamedTuple):
-    """A chart for a file: curves over an axis, and all that is known of their points."""
-
-    title: str
-    axis: str
-    curves: tuple[tuple[str, Points], ...]
-    columns: tuple[tuple[str, tuple[float | None, ...]], ...]
-    log: bool = False
-
-
 class Fact(NamedTuple):
     """A line of the summary of an ended run."""
 

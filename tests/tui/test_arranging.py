@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import random
 import re
 from pathlib import Path
-from xml.etree import ElementTree
 
 import pytest
 from textual.geometry import Region
 
 from batchtui.tui.axes import AXES
-from batchtui.tui.export import export, to_csv, to_svg
-from batchtui.tui.panes.header import HeaderPane
 from batchtui.tui.preferences import Preferences, at_home
 from batchtui.tui.screens.help import HelpDialog
 from batchtui.tui.themes import THEMES
-from batchtui.tui.view import Picture
 from batchtui.tui.widgets.pane import Pane
 from tests.tui import fake
 from tests.tui.fake import facts, gpu, machine
@@ -154,50 +149,6 @@ async def test_y_copies_what_the_pane_says_and_nothing_else() -> None:
         assert "│" not in app.clipboard
         await pilot.press("5", "slash", *"b", "enter", "y")
         assert app.clipboard == "b\n"
-
-
-@pytest.mark.parametrize(("digit", "name", "columns"), [
-    ("1", "cpu", ["time", "worker", "others"]),
-    ("2", "memory", ["time", "worker", "others"]),
-    ("3", "steps", ["step", "samples", "time", "step_s", "step_s_min", "step_s_max"]),
-    ("4", "loss", ["step", "samples", "time", "loss", "loss_min", "loss_max",
-                   "variance", "variance_min", "variance_max"]),
-])  # fmt: skip
-async def test_e_exports_the_focused_chart(
-    digit: str, name: str, columns: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    async with running(facts(200)) as (app, pilot):
-        await pilot.press(digit, "e")
-        header = app.screen.query_one(HeaderPane)
-        await settle(pilot, lambda: "written to" in header.notice)
-    stem = f"digits-resnet18-001-{name}"
-    rows = list(csv.reader((tmp_path / f"{stem}.csv").open()))
-    assert rows[0] == columns
-    assert len(rows) > 100
-    assert all(float(cell) >= 0 for cell in rows[1])
-    drawn = ElementTree.fromstring((tmp_path / f"{stem}.svg").read_text())
-    assert len(drawn.findall("{http://www.w3.org/2000/svg}polyline")) >= 1
-
-
-async def test_e_says_where_there_is_no_chart() -> None:
-    async with running(facts(20)) as (app, pilot):
-        await pilot.press("5", "e")
-        assert has(app, "no chart has the focus")
-
-
-def test_an_export_replaces_nothing_and_tells_of_a_failure(tmp_path: Path) -> None:
-    loss = fake.points([1.0, 2.0, 3.0, 4.0], [1.0, 0.1, None, 1e-3])
-    picture = Picture("a <b>", "step", (("loss & more", loss),),
-                      (("step", loss.x), ("loss", loss.mean)), log=True)  # fmt: skip
-    assert export(picture, "../x", tmp_path).startswith(".._x.svg")
-    assert export(picture, "../x", tmp_path).startswith(".._x-2.svg")
-    assert (tmp_path / ".._x-2.csv").read_text() == to_csv(picture)
-    assert to_csv(picture).splitlines()[3] == "3.0,"
-    assert len(re.findall("<polyline", to_svg(picture))) == 2  # a gap is a gap
-    ElementTree.fromstring(to_svg(picture))
-    (tmp_path / "file").write_text("")
-    assert "not written" in export(picture, "x", tmp_path / "file")
 
 
 async def test_the_axis_of_a_chart_is_remembered() -> None:

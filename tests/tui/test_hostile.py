@@ -16,7 +16,8 @@ from textual import events
 from batchtui.runs.series import Boundary
 from batchtui.text import clean
 from batchtui.tui.export import export
-from batchtui.tui.view import LogLine, LogView, Picture
+from batchtui.tui.picture import Picture
+from batchtui.tui.view import LogLine, LogView
 from tests.tui.fake import FakeSource, facts, gpu, machine, points
 from tests.tui.screen import lines, running
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from batchtui import units
-from batchtui.tui.view import CpuView, Picture, View
-from batchtui.tui.widgets.bars import Steady, draw_bar, draw_history, level_look, pictured
+from batchtui.tui.picture import Picture, pictured
+from batchtui.tui.view import CpuView, View
+from batchtui.tui.widgets.bars import Steady, draw_bar, draw_history, level_look
 from batchtui.tui.widgets.canvas import Box, Canvas
 from batchtui.tui.widgets.pane import Pane
 from batchtui.tui.widgets.scale import tick_text
@@ -33,7 +34,7 @@ class CpuPane(Pane):
         return f"worker {worker:.1f} cores", "label"
 
     def picture(self, view: View) -> Picture | None:
-        return pictured(view.cpu.history, "busy cores")
+        return pictured(view.cpu.history, "busy cores", "cores")
 
     def draw(self, canvas: Canvas, view: View) -> None:
         cpu = view.cpu

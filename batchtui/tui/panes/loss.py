@@ -5,7 +5,8 @@ from __future__ import annotations
 from batchtui import units
 from batchtui.tui.axes import SCALES, whole_window
 from batchtui.tui.panes.meaning import draw_meaning
-from batchtui.tui.view import Course, Picture, Points, View, Window
+from batchtui.tui.picture import Picture
+from batchtui.tui.view import Course, Points, View, Window
 from batchtui.tui.widgets import glyphs
 from batchtui.tui.widgets.canvas import Canvas
 from batchtui.tui.widgets.chart import LEAST_LABELLED, Box, Chart, Curve, draw_chart

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from batchtui import units
-from batchtui.tui.view import Picture, View
-from batchtui.tui.widgets.bars import Steady, draw_history, pictured
+from batchtui.tui.picture import Picture, pictured
+from batchtui.tui.view import View
+from batchtui.tui.widgets.bars import Steady, draw_history
 from batchtui.tui.widgets.canvas import Box, Canvas
 from batchtui.tui.widgets.legend import draw_facts, draw_legend
 from batchtui.tui.widgets.pane import LEVEL_LOOKS, Pane
@@ -31,7 +32,7 @@ class MemoryPane(Pane):
         return view.memory.note or view.memory.sensors, "label"
 
     def picture(self, view: View) -> Picture | None:
-        return pictured(view.memory.history, "memory, bytes")
+        return pictured(view.memory.history, "memory, GiB", "bytes", units.GIB)
 
     def draw(self, canvas: Canvas, view: View) -> None:
         memory = view.memory

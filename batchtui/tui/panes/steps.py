@@ -5,7 +5,8 @@ from __future__ import annotations
 from batchtui import units
 from batchtui.tui.axes import near_window
 from batchtui.tui.panes.parts import draw_step_parts
-from batchtui.tui.view import Course, Picture, Points, View, Window
+from batchtui.tui.picture import Picture
+from batchtui.tui.view import Course, Points, View, Window
 from batchtui.tui.widgets.canvas import Canvas
 from batchtui.tui.widgets.chart import LEAST_LABELLED, Box, Chart, Curve, Reference, draw_chart
 from batchtui.tui.widgets.chart_pane import ChartPane

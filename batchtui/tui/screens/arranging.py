@@ -150,11 +150,13 @@ class ArrangingScreen(ChoosingScreen):
         if picture is None or pane is None or self._view is None:
             self.notify_briefly("no chart has the focus · 1…4: choose one")
             return
-        name = f"{self._view.run}-{pane.id}"
+        name, title = f"{self._view.run}-{pane.id}", f"{self._view.run} · {picture.title}"
 
         def write() -> None:
             from batchtui.tui.export import export
 
-            self.app.call_from_thread(self.notify_briefly, export(picture, name))
+            self.app.call_from_thread(
+                self.notify_briefly, export(picture._replace(title=title), name)
+            )
 
         self.run_worker(write, thread=True, exclusive=True)

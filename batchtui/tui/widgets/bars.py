@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from batchtui.tui.view import History, Part, Picture
+from batchtui.tui.view import History, Part
 from batchtui.tui.widgets.braille import reduce_columns
 from batchtui.tui.widgets.canvas import Box, Canvas
 from batchtui.tui.widgets.scale import Y_LABEL
@@ -139,16 +139,6 @@ def _draw_marks(canvas: Canvas, plot: Box, history: History) -> None:
             canvas.put(x, y, "┊", f"orange/{area}" if filled else "orange")
         if column + 1 + len(mark.label) <= plot.width:
             canvas.put(x + 1, plot.y, mark.label, "orange")
-
-
-def pictured(history: History, title: str) -> Picture | None:
-    """Return a history as a picture for a file, its layers beside each other."""
-    names = {"a": "worker", "other": "others"}
-    curves = tuple((names.get(role, role), points) for role, points in history.layers)
-    if not curves:
-        return None
-    columns = (("time", curves[0][1].x), *((name, points.mean) for name, points in curves))
-    return Picture(title, "clock", curves, columns)
 
 
 def _top(full: float, layers: Sequence[tuple[str, Sequence[float | None]]]) -> float:

@@ -13,8 +13,9 @@ from textual.message import Message
 
 from batchtui import units
 from batchtui.tui.axes import AXES, SCALES, along, named, place, places_of, words
+from batchtui.tui.picture import Picture
 from batchtui.tui.preferences import Preferences
-from batchtui.tui.view import Course, Mark, Picture, Points, View, Window
+from batchtui.tui.view import Course, Mark, Points, View, Window
 from batchtui.tui.widgets import glyphs
 from batchtui.tui.widgets.canvas import Canvas
 from batchtui.tui.widgets.chart import Box, plot_box
@@ -177,14 +178,15 @@ class ChartPane(Pane):
         if not steps:
             return None
         columns: list[tuple[str, tuple[float | None, ...]]] = [
-            ("step", steps), ("samples", course.samples), ("time", course.time)
+            ("step", steps), ("samples", course.samples), ("time_unix_s", course.time)
         ]  # fmt: skip
         for name, points in curves.items():
             if points.x:
                 columns += [(name, points.mean), (f"{name}_min", points.low)]
                 columns += [(f"{name}_max", points.high)]
         drawn = ((name, self.along(view, course, points)) for name, points in curves.items())
-        return Picture(title, self.axis, tuple(drawn), tuple(columns), log)
+        marks = self.marks(view, course)
+        return Picture(title, self.axis, tuple(drawn), tuple(columns), log, marks=marks)
 
     def _place(self, view: View, course: Course, step: float) -> float | None:
         if self.axis == "step":

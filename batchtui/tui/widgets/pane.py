@@ -9,7 +9,8 @@ from textual.widget import Widget
 
 from batchtui.tui.outlook import Outlook
 from batchtui.tui.palette import Palette
-from batchtui.tui.view import Picture, View
+from batchtui.tui.picture import Picture
+from batchtui.tui.view import View
 from batchtui.tui.widgets.canvas import Canvas
 
 RISE = (None, "warning", "critical")
