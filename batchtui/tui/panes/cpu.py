@@ -41,7 +41,8 @@ class CpuPane(Pane):
         self._summary(canvas, cpu)
         height = canvas.height - 1
         if not cpu.cores:
-            canvas.centre("no sample yet", "dim")
+            nothing = "no sample yet" if cpu.average is None else f"each core {units.MISSING}"
+            canvas.centre(nothing, "dim")
             return
         columns = max(1, canvas.width // _LIST_COLUMN)
         rows = -(-len(cpu.cores) // columns)

@@ -43,6 +43,9 @@ CHART_KEYS = (
     ("q", "Quit", "screen.leave"),
 )
 
+# What goes first where there is no room.
+RARE = ("ctrl+p", "b", "space", "d", "esc", "PgUp PgDn", "e", "/")
+
 
 class FooterPane(Pane, can_focus=False):
     """Keys with a word each; the words go first where it is narrow, then the rarer keys."""
@@ -50,6 +53,7 @@ class FooterPane(Pane, can_focus=False):
     framed = False
     ground = "band"
     keys: ClassVar[tuple[tuple[str, str, str], ...]] = KEYS
+    rare: ClassVar[tuple[str, ...]] = RARE
 
     chart: reactive[bool] = reactive(False, repaint=False)  # whether a zoomed chart has the keys
 
@@ -64,7 +68,7 @@ class FooterPane(Pane, can_focus=False):
         keys = list(CHART_KEYS if self.chart else self.keys)
         if self.choice not in (None, view.batch.size) and not self.chart:
             keys[1:2] = CHOSEN_KEYS
-        for rare in ("ctrl+p", "b", "space", "d", "esc", "PgUp PgDn", "e", "/"):
+        for rare in self.rare:
             if sum(len(key) + len(what) + 3 for key, what, _ in keys) <= canvas.width:
                 break
             keys = [key for key in keys if key[0] != rare]

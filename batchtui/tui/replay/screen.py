@@ -72,15 +72,16 @@ class ReplayFooter(FooterPane):
 
     keys = (
         ("space", "Hold", "screen.pause"),
-        ("< >", "Slower, faster", "screen.speed(1)"),
-        ("[ ]", "Back, ahead", "screen.jump(1)"),
-        ("{ }", "Start, end", "screen.go_to_end"),
+        ("< >", "Speed", "screen.speed(1)"),
+        ("[ ]", "Jump", "screen.jump(1)"),
+        ("{ }", "Ends", "screen.go_to_end"),
         ("/", "Filter log", "screen.filter"),
         ("z", "Zoom", "screen.zoom"),
         ("?", "Help", "screen.help"),
         ("ctrl+p", "Commands", "app.command_palette"),
         ("q", "Quit", "screen.leave"),
     )
+    rare = ("ctrl+p", "/", "{ }", "PgUp PgDn", "e")
 
 
 _INSTEAD: dict[type[Pane], type[Pane]] = {
