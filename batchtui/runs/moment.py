@@ -18,7 +18,7 @@ from batchtui.runs.directory import RunDirectory
 from batchtui.runs.levels import memory_level
 from batchtui.runs.progress import WINDOW, Progress
 from batchtui.runs.reader import Rank, RunReader
-from batchtui.runs.rows import field_names
+from batchtui.runs.rows import LogSize, field_names
 from batchtui.runs.ticks import sample_at
 
 _Record = TypeVar("_Record")
@@ -104,6 +104,18 @@ class MomentReader(RunReader):
         return [
             Rank(start, None, None, None, None) for start in starts if start.time <= self.moment
         ]
+
+    def log_sizes(self, n: int) -> list[LogSize]:
+        """Return how much of worker.log there was, the newest n notes, oldest first.
+
+        Runs that were recorded before there were such notes have none.
+        """
+        with self._look() as db:
+            if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'log_sizes'").fetchone():
+                return []
+            sql = "SELECT time, bytes FROM log_sizes WHERE time <= ? ORDER BY id DESC LIMIT ?"
+            rows = db.execute(sql, [self.moment, n]).fetchall()
+        return [LogSize(*row) for row in reversed(rows)]
 
     def step_at(self, step: int) -> float | None:
         """Return when a step had been trained, or the next one that is known; None: it is not."""

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from batchtui.records import (
     Checkpoint,
@@ -56,6 +56,17 @@ EVALUATION = Insert("evaluations", field_names(Evaluation))
 CHECKPOINT = Insert("checkpoints", field_names(Checkpoint))
 EVENT = Insert("events", field_names(Event))
 START = Insert("ranks", field_names(Start))
+
+
+class LogSize(NamedTuple):
+    """How many bytes of worker.log had been written at a moment, those cut out since included."""
+
+    time: float
+    bytes: int
+
+
+LOG_SIZE = Insert("log_sizes", LogSize._fields)
+FORGET_LOG_SIZES = "DELETE FROM log_sizes WHERE id <= (SELECT max(id) FROM log_sizes) - ?"
 
 # Of a sample, what changes from tick to tick and can be drawn; meta keeps the newest one whole.
 MACHINE = Insert(

@@ -60,6 +60,10 @@ CREATE TABLE events (
   step INTEGER
 );
 
+CREATE TABLE log_sizes (  -- how much of worker.log had been written when
+  id INTEGER PRIMARY KEY, time REAL NOT NULL, bytes INTEGER NOT NULL
+);
+
 CREATE TABLE ranks (
   rank INTEGER PRIMARY KEY,
   time REAL NOT NULL, pid INTEGER NOT NULL, world_size INTEGER NOT NULL, device TEXT NOT NULL,

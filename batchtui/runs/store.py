@@ -22,6 +22,7 @@ from batchtui.runs.journal import Position
 MAX_PENDING_STEPS = 20_000  # kept while nothing can be written; of more, the oldest go
 MAX_PENDING_SAMPLES = 600
 MAX_PENDING_OTHERS = 1_000
+MAX_LOG_SIZES = 65_536  # kept
 
 _LOCK_WAIT = 0.5  # seconds; only a closing reader or a backup holds a lock against the writer
 # A value that SQLite has no type for, an integer of more than 64 bits, half a character.
@@ -40,6 +41,7 @@ class _Pending:
     checkpoints: list[Checkpoint] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     starts: list[Start] = field(default_factory=list)
+    log_sizes: list[rows.LogSize] = field(default_factory=list)
     peaks: dict[int, dict[str, int | None]] = field(default_factory=dict)
 
     @property
@@ -158,6 +160,11 @@ class RunStore:
         """Add what a rank says of itself; a later one of the same rank replaces it."""
         self._bounded_extend(self._pending.starts, [start], MAX_PENDING_OTHERS)
 
+    def add_log_size(self, time: float, size: int) -> None:
+        """Add how much of worker.log there is now; the latest ones are kept."""
+        self._pending.log_sizes.append(rows.LogSize(time, size))
+        del self._pending.log_sizes[:-MAX_PENDING_SAMPLES]
+
     def commit(self) -> None:
         """Write what was added, in one transaction.
 
@@ -231,9 +238,12 @@ class RunStore:
             (rows.CHECKPOINT, pending.checkpoints),
             (rows.EVENT, pending.events),
             (rows.START, pending.starts),
+            (rows.LOG_SIZE, pending.log_sizes),
         )
         for insert, records in tables:
             db.executemany(insert.sql, map(insert.row, records))
+        if pending.log_sizes:
+            db.execute(rows.FORGET_LOG_SIZES, [MAX_LOG_SIZES])
         for rank, peaks in pending.peaks.items():
             db.execute(
                 "UPDATE ranks SET step = max(coalesce(step, 0), :step), "

@@ -53,6 +53,7 @@ class LogTrimmer:
         self._marker = b""
         self._size = 0
         self._looked = time.monotonic()
+        self._written = 0
         self.left_out = 0  # bytes cut out so far
 
     def trim(self, at_most: float = 1.0) -> float:
@@ -74,6 +75,15 @@ class LogTrimmer:
         self._size, self._looked = size, now
         room = max(0, self._limit - size)
         return min(at_most, max(_SOONEST_S, room / rate)) if rate > 0 else at_most
+
+    def grown(self) -> int | None:
+        """Return how many bytes were ever written, if that is more than at the last call."""
+        try:
+            size = os.stat(self._path).st_size
+        except OSError:
+            return None
+        before, self._written = self._written, size - len(self._marker) + self.left_out
+        return self._written if self._written != before else None
 
     def _cut(self) -> int:
         """Cut the middle out; return the new size.

@@ -169,16 +169,14 @@ class Supervisor:
 
     def _turn(self) -> None:
         """Wait for the next thing to happen, and do it."""
-        timeout = max(0.0, self._next_wake() - time.monotonic())
+        wake = min(*self._wakes.values(), self._custody.next_wake())
+        timeout = max(0.0, wake - time.monotonic())
         for key, _ in self._selector.select(timeout):
             key.data()
         self._custody.turn()
         for name, job in (("tick", self._tick), ("pull", self._pull), ("trim", self._trim)):
             if time.monotonic() >= self._wakes[name]:
                 self._attempt(name, job)
-
-    def _next_wake(self) -> float:
-        return min(*self._wakes.values(), self._custody.next_wake())
 
     def _attempt(self, name: str, job: Callable[[], None]) -> None:
         """Do a job; a fault in it costs this one time, never the training its supervisor."""
@@ -193,6 +191,8 @@ class Supervisor:
 
     def _tick(self) -> None:
         too_full = self._watch.tick()
+        if (written := self._trimmer.grown()) is not None:
+            self._ledger.store.add_log_size(time.time(), written)
         if self._family.changed:
             self._family.changed = False
             self._owned.tree = list(self._family.alive.values())

@@ -61,9 +61,9 @@ class LogTail:
             self._add_event(event)
         lines = tuple(self._lines)
         if self._partial:
-            text = _decode(self._partial)
+            text = decoded(self._partial)
             if text:
-                lines = (*lines, LogLine(self._number, text, _level(text), stamp))
+                lines = (*lines, LogLine(self._number, text, level_of(text), stamp))
         skipped = self._skipped_bytes
         return LogView(
             lines=lines,
@@ -101,9 +101,9 @@ class LogTail:
         *whole, rest = (self._partial + chunk).split(b"\n")
         self._partial = rest[-_PARTIAL:]
         for raw in whole[-KEEP:]:
-            text = _decode(raw)
+            text = decoded(raw)
             if text:
-                self._lines.append(LogLine(self._number, text, _level(text), stamp))
+                self._lines.append(LogLine(self._number, text, level_of(text), stamp))
                 self._number += 1
 
     def _add_event(self, event: Event) -> None:
@@ -120,14 +120,14 @@ def line_of(number: int, event: Event) -> LogLine:
     return LogLine(number, text, level, event.time, True)
 
 
-def _decode(raw: bytes) -> str:
+def decoded(raw: bytes) -> str:
     """Return a line as it may be shown; of a line redrawn with \\r the last state."""
     if len(raw) > _PARTIAL:
         raw = raw[:_PARTIAL] if b"\r" not in raw[-_PARTIAL:] else raw[-_PARTIAL:]
     return clean(raw.decode("utf-8", "replace"), 1000).rstrip()
 
 
-def _level(text: str) -> str:
+def level_of(text: str) -> str:
     if _ERROR.search(text):
         return "error"
     return "warning" if _WARNING.search(text) else "info"

@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from batchtui.runs.directory import RunDirectory
+from batchtui.runs.moment import MomentReader
 from batchtui.supervise.control import is_supervised, request
 from batchtui.supervise.lock import Owned, RunLock
 from batchtui.supervise.recover import recover, recover_if_abandoned
@@ -101,6 +102,10 @@ def test_a_worker_that_prints_without_end(training: Training) -> None:
     log = training.run.log.read_bytes()
     assert log.startswith(b"a line that says nothing much at all\n")
     assert "bytes left out …]\n".encode() in log
+    notes = MomentReader(training.run).log_sizes(1000)
+    assert len(notes) > 5  # one a tick
+    assert [note.bytes for note in notes] == sorted(note.bytes for note in notes)
+    assert notes[-1].bytes > len(log)  # what was cut out counts
 
 
 # --------------------------------------------------------------------------- bad clients

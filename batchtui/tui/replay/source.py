@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from batchtui.errors import StoreError
 from batchtui.records import Event
 from batchtui.runs.directory import RunDirectory
@@ -21,9 +23,8 @@ class ReplaySource(RunSource):
 
     def __init__(self, run: RunDirectory, clock: ReplayClock) -> None:
         self._moments = MomentReader(run)
-        super().__init__(
-            run, PastLog(run.log), free=lambda folder: float("inf"), reader=self._moments
-        )
+        log = PastLog(run.log, self._moments.log_sizes)
+        super().__init__(run, log, free=lambda folder: math.inf, reader=self._moments)
         self._clock = clock
         self._now_shown = RunSource(run)
         self._ended = False
