@@ -19,6 +19,7 @@ from batchtui.records import (
 )
 from batchtui.tui.assemble.whole import build_view
 from batchtui.tui.facts import Facts
+from batchtui.tui.replay.clock import ReplayClock
 from batchtui.tui.view import Course, LogLine, LogView, Points, View
 
 GIB = 1 << 30
@@ -245,6 +246,18 @@ class FakeSource:
         if self._change is not None:
             self.facts = self._change(self.facts, self.reads)
         return build_view(self.facts)
+
+
+class FakeReplay(FakeSource):
+    """Views of given facts at the moment of a clock that stands still."""
+
+    def __init__(self, given: Facts, clock: ReplayClock, note: str = "") -> None:
+        super().__init__(given)
+        self._clock, self._note = clock, note
+
+    def read(self) -> View:
+        scene = self._clock.read()
+        return super().read()._replace(replay=scene._replace(note=self._note))
 
 
 def stop(now: bool) -> str:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from textual.pilot import Pilot
 
 from batchtui.tui.app import BatchtuiApp
 from batchtui.tui.facts import Facts
+from batchtui.tui.replay.app import ReplayApp
+from batchtui.tui.replay.clock import ReplayClock
 from batchtui.tui.widgets.pane import Pane
 from tests.tui import fake
-from tests.tui.fake import FakeSource, facts, gpu, machine
+from tests.tui.fake import FakeReplay, FakeSource, facts, gpu, machine
 
 SIZES = [(60, 16), (80, 24), (120, 36), (200, 60)]
 GPU = machine(gpus=(gpu(),))
@@ -59,10 +62,13 @@ def has(app: BatchtuiApp, *texts: str) -> bool:
 
 @asynccontextmanager
 async def running(
-    given: Facts | FakeSource, size: tuple[int, int] = (120, 36), **more: object
+    given: Facts | FakeSource | BatchtuiApp, size: tuple[int, int] = (120, 36), **more: object
 ) -> AsyncIterator[tuple[BatchtuiApp, Pilot[int]]]:
-    source = given if isinstance(given, FakeSource) else FakeSource(given)
-    app = BatchtuiApp(source, more.pop("stop", fake.stop), **more)  # type: ignore[arg-type]
+    if isinstance(given, BatchtuiApp):
+        app = given
+    else:
+        source = given if isinstance(given, FakeSource) else FakeSource(given)
+        app = BatchtuiApp(source, more.pop("stop", fake.stop), **more)  # type: ignore[arg-type]
     async with app.run_test(size=size) as pilot:
         for _ in range(100):
             await pilot.pause(0.02)
@@ -70,6 +76,16 @@ async def running(
                 break
         await pilot.pause()
         yield app, pilot
+
+
+def replaying(
+    given: Facts, share: float = 0.25, note: str = "", days: float = 0.1, **more: Any
+) -> ReplayApp:
+    """Return a replay that stands at a share of a run of so many days."""
+    end = given.now + (1 - share) * days * 86_400
+    clock = ReplayClock(end - days * 86_400, end, now=lambda: 0.0)
+    clock.go_to(given.now)
+    return ReplayApp(FakeReplay(given, clock, note), clock, **more)
 
 
 async def settle(pilot: Pilot[int], condition: object = None) -> None:

@@ -13,7 +13,8 @@ from batchtui.tui.replay.app import ReplayApp
 from batchtui.tui.replay.clock import ReplayClock, last_speed, next_speed, usual_speed
 from batchtui.tui.replay.source import ReplaySource
 from batchtui.tui.screens.help import HelpDialog
-from tests.tui.screen import has, lines, settle
+from batchtui.tui.themes import THEMES
+from tests.tui.screen import SIZES, STATES, has, lines, replaying, running, settle
 from tests.tui.test_replay_source import tape
 
 SEED = 11  # of a run that trains on a GPU for two minutes, and is stopped
@@ -29,7 +30,7 @@ class Wall:
 
 
 @asynccontextmanager
-async def replaying(
+async def looking_back(
     run: RunDirectory, wall: Wall, size: tuple[int, int] = (120, 36), speed: float | None = None
 ) -> AsyncIterator[tuple[ReplayApp, Pilot[int]]]:
     source = ReplaySource(run, clock := ReplayClock(RUN.began, RUN.ended, speed, wall))
@@ -74,7 +75,7 @@ def test_speeds_go_up_and_down_in_round_steps() -> None:
 
 async def test_the_moment_moves_on_and_stops_at_the_end(run: RunDirectory) -> None:
     wall = Wall()
-    async with replaying(run, wall, speed=10.0) as (app, pilot):
+    async with looking_back(run, wall, speed=10.0) as (app, pilot):
         await sees(app, pilot, "REPLAY", "10×", "starting")
         wall.seconds = 2.0
         await sees(app, pilot, "training")
@@ -86,7 +87,7 @@ async def test_the_moment_moves_on_and_stops_at_the_end(run: RunDirectory) -> No
 
 async def test_space_holds_the_moment_and_goes_on(run: RunDirectory) -> None:
     wall = Wall()
-    async with replaying(run, wall) as (app, pilot):
+    async with looking_back(run, wall) as (app, pilot):
         await pilot.press("space")
         await sees(app, pilot, "held")
         before = lines(app)[1]
@@ -104,14 +105,14 @@ async def test_space_holds_the_moment_and_goes_on(run: RunDirectory) -> None:
     [("comma", "5×"), ("less_than_sign", "5×"), ("full_stop", "20×"), ("greater_than_sign", "20×")],
 )
 async def test_keys_change_the_speed(run: RunDirectory, key: str, speed: str) -> None:
-    async with replaying(run, Wall(), speed=10.0) as (app, pilot):
+    async with looking_back(run, Wall(), speed=10.0) as (app, pilot):
         await pilot.press(key)
         await sees(app, pilot, f"speed: {speed}")
         assert speed in lines(app)[1]
 
 
 async def test_brackets_jump_and_braces_go_to_the_ends(run: RunDirectory) -> None:
-    async with replaying(run, Wall()) as (app, pilot):
+    async with looking_back(run, Wall()) as (app, pilot):
 
         def moment() -> float:
             return app._clock.read().moment
@@ -130,14 +131,14 @@ async def test_brackets_jump_and_braces_go_to_the_ends(run: RunDirectory) -> Non
 
 @pytest.mark.parametrize("key", ["plus", "minus", "b", "colon", "w", "enter"])
 async def test_what_would_change_the_run_is_refused_in_a_line(run: RunDirectory, key: str) -> None:
-    async with replaying(run, Wall()) as (app, pilot):
+    async with looking_back(run, Wall()) as (app, pilot):
         await pilot.press(key)
         await sees(app, pilot, "a replay looks back: it restarts and stops nothing")
         assert app.screen is app._main
 
 
 async def test_keys_of_a_zoomed_chart_are_the_charts(run: RunDirectory) -> None:
-    async with replaying(run, Wall(), speed=10.0) as (app, pilot):
+    async with looking_back(run, Wall(), speed=10.0) as (app, pilot):
         await pilot.press("right_square_bracket", "right_square_bracket", "4", "z")
         await sees(app, pilot, "← → cursor")
         whole = next(line for line in lines(app) if "└" in line)
@@ -148,13 +149,13 @@ async def test_keys_of_a_zoomed_chart_are_the_charts(run: RunDirectory) -> None:
 
 
 async def test_letters_are_typed_into_the_filter(run: RunDirectory) -> None:
-    async with replaying(run, Wall()) as (app, pilot):
+    async with looking_back(run, Wall()) as (app, pilot):
         await pilot.press("slash", *"b,.[w", "space", "enter")
         await sees(app, pilot, "no line has “b,.[w ”")
 
 
 async def test_help_and_the_palette_tell_of_a_replay(run: RunDirectory) -> None:
-    async with replaying(run, Wall(), (120, 50)) as (app, pilot):
+    async with looking_back(run, Wall(), (120, 50)) as (app, pilot):
         await pilot.press("question_mark")
         assert isinstance(app.screen, HelpDialog)
         await sees(app, pilot, "back, ahead by a twentieth of the run", "a chart over steps")
@@ -167,7 +168,33 @@ async def test_help_and_the_palette_tell_of_a_replay(run: RunDirectory) -> None:
 
 @pytest.mark.parametrize("key", ["q", "d"])
 async def test_it_is_left_at_once(run: RunDirectory, key: str) -> None:
-    async with replaying(run, Wall()) as (app, pilot):
+    async with looking_back(run, Wall()) as (app, pilot):
         await pilot.press(key)
         await pilot.pause()
         assert app.return_code == 0
+
+
+@pytest.mark.parametrize("theme", [*THEMES, "none"])
+async def test_it_is_unmistakable_on_every_terminal(theme: str) -> None:
+    plain = theme == "none"
+    app = replaying(
+        STATES["training"], colour=not plain, ascii_only=plain, theme=None if plain else theme
+    )
+    async with running(app, (80, 24)) as (_, pilot):
+        for width, height in SIZES:
+            await pilot.resize_terminal(width, height)
+            await pilot.pause()
+            shown = lines(app)
+            assert len(shown) == height
+            assert all(len(line) == width for line in shown)
+            assert "training" in shown[0]
+            assert shown[1].startswith("  REPLAY  ")
+            assert ("200x" if plain else "200×") in shown[1]
+            assert all(word in shown[-1] for word in ("Hold", "Speed", "Help", "Quit"))
+            first, badge, *_ = app.screen._compositor.render_strips()[1]
+            assert badge.text == " REPLAY "
+            assert badge.style is not None
+            assert first.style is not None
+            assert badge.style.bold
+            assert badge.style.reverse if plain else badge.style.bgcolor != first.style.bgcolor
+            assert not plain or "".join(shown).isascii()

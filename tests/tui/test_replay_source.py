@@ -193,11 +193,13 @@ def tape(seed: int, name: str = "a-001", parent: str | None = None, first: int =
     return Tape(name, parent, first, began, device, sorted(happened, key=lambda h: h[0]), ended)
 
 
-def at(run: RunDirectory, moment: float) -> View:
-    """Return what a replay shows of a moment."""
+def at(run: RunDirectory, moment: float, after: float) -> View:
+    """Return what a replay shows of a moment that it comes back to from a later one."""
     clock = ReplayClock(BEGAN, BEGAN, now=lambda: 0.0)
     source = ReplaySource(run, clock)
     source.read()  # learns how long the run is
+    clock.go_to(after)
+    source.read()
     clock.go_to(moment)
     return source.read()
 
@@ -221,7 +223,7 @@ def test_a_moment_is_what_the_screen_read_then(
     for one in before:
         one.record(root / "now")
         one.record(root / "then")
-    shown = at(last.record(root / "now"), moment)
+    shown = at(last.record(root / "now"), moment, (moment + last.ended) / 2)
     read = then(last.record(root / "then", moment), moment)
     assert shown.replay is not None
     assert shown.replay.moment == moment

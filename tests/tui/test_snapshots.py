@@ -17,10 +17,10 @@ from rich.style import Style
 
 from batchtui.runs.series import Boundary
 from batchtui.tui.app import BatchtuiApp
-from batchtui.tui.facts import Takeover
+from batchtui.tui.facts import Facts, Takeover
 from batchtui.tui.themes import THEMES
 from tests.tui.fake import NOW, facts
-from tests.tui.screen import GPU, STATES, lines, running, settle
+from tests.tui.screen import GPU, STATES, lines, replaying, running, settle
 from tests.tui.test_outlook import FakeProspect
 
 FOLDER = Path(__file__).with_name("snapshots")
@@ -37,6 +37,12 @@ MORE = {
     "zoomed loss": (facts(1800), ("4", "z", "shift+left", "shift+left")),
     "help on memory": (facts(100), ("2", "question_mark")),
     "leaving": (facts(100), ("q",)),
+}
+REPLAYS = {
+    "replay": (STATES["one gpu"], {}, ()),
+    "replay held, warned": (STATES["warned"], {"days": 3}, ("space",)),
+    "replay ended": (STATES["out of memory"], {"share": 1.0, "note": "goes on as a-002"}, ()),
+    "help in a replay": (facts(100), {}, ("question_mark",)),
 }
 LETTERS = {
     "background": "k", "band": "b", "black": "k", "text": "t", "strong": "w", "label": "l",
@@ -85,9 +91,13 @@ def letters(style: Style | None) -> str:
     return (front.upper() if style.bold else front) + own
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [*CASES, *REPLAYS])
 async def test_the_screen_is_as_it_was(name: str) -> None:
-    given, keys = CASES[name]
+    if name in REPLAYS:
+        past, more, keys = REPLAYS[name]
+        given: Facts | BatchtuiApp = replaying(past, **more)
+    else:
+        given, keys = CASES[name]
     prospect = {"prospect": FakeProspect} if "chosen" in name else {}
     async with running(given, SIZES[0], **prospect) as (app, pilot):
         await pilot.press(*keys)
