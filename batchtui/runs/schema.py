@@ -60,10 +60,6 @@ CREATE TABLE events (
   step INTEGER
 );
 
-CREATE TABLE log_sizes (  -- how much of worker.log had been written when
-  id INTEGER PRIMARY KEY, time REAL NOT NULL, bytes INTEGER NOT NULL
-);
-
 CREATE TABLE ranks (
   rank INTEGER PRIMARY KEY,
   time REAL NOT NULL, pid INTEGER NOT NULL, world_size INTEGER NOT NULL, device TEXT NOT NULL,
@@ -73,6 +69,12 @@ CREATE TABLE ranks (
   total_samples INTEGER NOT NULL, parameters INTEGER, first_step INTEGER NOT NULL,
   first_samples INTEGER NOT NULL,
   step INTEGER, allocated INTEGER, reserved INTEGER, peak INTEGER  -- its newest step, most of each
+);
+"""
+# A run of before is recorded further in the file that it has.
+_ADDED = """
+CREATE TABLE IF NOT EXISTS log_sizes (  -- how much of worker.log had been written when
+  id INTEGER PRIMARY KEY, time REAL NOT NULL, bytes INTEGER NOT NULL
 );
 """
 
@@ -85,10 +87,15 @@ def create(db: sqlite3.Connection) -> None:
         for level in rollups.LEVELS
     )
     db.executescript(
-        f"BEGIN IMMEDIATE; {_TABLES} {levels}"
+        f"BEGIN IMMEDIATE; {_TABLES} {_ADDED} {levels}"
         f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};"
         "COMMIT;"
     )
+
+
+def complete(db: sqlite3.Connection) -> None:
+    """Create what a file of before lacks."""
+    db.execute(_ADDED)
 
 
 def refusal(db: sqlite3.Connection) -> str | None:

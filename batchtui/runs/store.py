@@ -220,7 +220,9 @@ class RunStore:
         self._db.execute("PRAGMA synchronous = NORMAL")
         self._db.execute(f"PRAGMA journal_size_limit = {_WAL_SIZE}")
         self._db.execute("PRAGMA temp_store = MEMORY")
-        if not _has_tables(self._db):
+        if _has_tables(self._db):
+            schema.complete(self._db)
+        else:
             schema.create(self._db)
         self._written = dict(self._db.execute("SELECT key, value FROM meta"))
         self._gpus = set(rollups.groups(self._db, rollups.GPU))

@@ -17,7 +17,9 @@ from batchtui.records import Checkpoint, Evaluation, Event, Step
 from batchtui.runs import schema
 from batchtui.runs.directory import RunDirectory
 from batchtui.runs.journal import JournalTail, Position
+from batchtui.runs.moment import MomentReader
 from batchtui.runs.reader import RunReader
+from batchtui.runs.rows import LogSize
 from batchtui.runs.store import MAX_PENDING_SAMPLES, MAX_PENDING_STEPS, RunStore
 from tests.runs.samples import noisy_step, sample, start, step
 
@@ -249,3 +251,17 @@ def test_a_tail_that_begins_anew_adds_nothing_twice(run: RunDirectory) -> None:
         store.commit()
     store.close()
     assert RunReader(run).recent_steps(1000) == [step(n) for n in range(1, 101)]
+
+
+def test_a_run_of_before_there_were_log_sizes_is_recorded_further(run: RunDirectory) -> None:
+    RunStore(run.database).close()
+    db = sqlite3.connect(run.database)
+    db.execute("DROP TABLE log_sizes")
+    db.close()
+    store = RunStore(run.database)
+    store.add_log_size(1.0, 10)
+    store.add_steps([step(1)])
+    store.commit()
+    store.close()
+    assert RunReader(run).recent_steps(1) == [step(1)]
+    assert MomentReader(run).log_sizes(5) == [LogSize(1.0, 10)]
