@@ -13,12 +13,14 @@ import argparse
 import json
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from batchtui.text import clean
 from benchmarks import snapshots
 from benchmarks.gpu_scores import Scored, after_runs, as_traced, score, summary
 from benchmarks.gpu_tables import Row, Traces, read_table
@@ -35,8 +37,12 @@ def replay_snapshots(folder: Path) -> dict[str, Any]:
     replayed = exact = moved = 0
     wrong = []
     for path in sorted(folder.glob("*.json.gz")):
-        outcome = snapshots.replay_snapshot(snapshots.load(path))
         replayed += 1
+        try:
+            outcome = snapshots.replay_snapshot(snapshots.load(path))
+        except Exception as error:  # of another form: the rest is replayed all the same
+            wrong.append(f"{path.name}: {type(error).__name__}: {error}".splitlines()[0])
+            continue
         exact += outcome.exact
         moved += outcome.moved
         if not outcome.exact:
@@ -48,12 +54,13 @@ def run(folder: Path, *, only: list[str], verbose: bool) -> dict[str, Any]:
     """Score every table of the folder."""
     result: dict[str, Any] = {"tables": {}, "after_one_run": {}, "after_two_runs": {}}
     traces = Traces()
+    left_out: list[str] = []
     for path in sorted(folder.glob("*.csv")):
         name = path.stem
         if only and name not in only:
             continue
         began = time.perf_counter()
-        rows = read_table(path)
+        rows = read_table(path, left_out)
         whole = name in NVIDIA_SMI
         size = NVIDIA_SMI.get(name)
         if whole and size is not None:
@@ -67,13 +74,27 @@ def run(folder: Path, *, only: list[str], verbose: bool) -> dict[str, Any]:
         if known is not None:
             result["after_one_run"][name] = after_runs(rows, known, runs=1, reach=4, whole=whole)
         result["after_two_runs"][name] = after_runs(rows, known, runs=2, reach=2, whole=whole)
+        left_out += not_traced(name, rows, traces)
         print(f"{name}: {time.perf_counter() - began:.0f} s", file=sys.stderr)
     if (folder / "snapshots").is_dir():
         result["snapshots"] = replay_snapshots(folder / "snapshots")
     traces.close()
-    if traces.failures:
-        result["not_traced"] = traces.failures
+    if left_out:
+        result["left_out"] = left_out
     return result
+
+
+def not_traced(table: str, rows: list[Row], traces: Traces) -> list[str]:
+    """Return a line for each model of a table that has no trace, with its rows and the reason."""
+    missing = Counter(
+        (row.model, row.optimizer, traces.failures[row.subject])
+        for row in rows
+        if row.subject in traces.failures
+    )
+    return [
+        f"{table}: {count} row{'s' * (count > 1)} of {model} with {optimizer}: {why}"
+        for (model, optimizer, why), count in sorted(missing.items())
+    ]
 
 
 def show_rows(scored: list[Scored]) -> None:
@@ -113,8 +134,8 @@ def show(result: dict[str, Any]) -> None:
               f"{found['blocks_elsewhere']} blocks at another address")  # fmt: skip
         for line in found["wrong"]:
             print(f"  {line}")
-    for model, why in result.get("not_traced", {}).items():
-        print(f"not traced: {model}: {why}")
+    for line in result.get("left_out", ()):
+        print(clean(f"left out: {line}"))
 
 
 def _line(name: str, values: dict[str, Any]) -> str:

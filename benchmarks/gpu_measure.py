@@ -160,7 +160,7 @@ def _worker(request: dict[str, Any]) -> dict[str, Any]:
     """Train for a few steps on the GPU."""
     import torch
 
-    from benchmarks.gpu_tables import training_task
+    from benchmarks.vision_models import training_task
 
     empty = used()  # the context of this process is part of it
     task, _ = training_task(request)

@@ -10,8 +10,8 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import math
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -21,16 +21,22 @@ from typing import Any
 
 from batchtui.forecast.events import Trace
 from batchtui.forecast.settings import MIB
+from benchmarks import language_model_sizes
 
 ROOT = Path(__file__).resolve().parent.parent
 # The tracer: a trace by other code is another trace. The rest only reads traces.
-_TRACER = ("answers", "fake_device", "hollow", "recorder", "rehearsal", "trace")
-_ALIASES = {"mnasnet": "mnasnet10", "squeezenet": "squeezenet10", "shufflenetv2": "shufflenetv2x10"}
-_TEN_CLASSES = ("mnasnet", "mobilenetv3")  # as the measured rows had them; the others 1000
+_TRACER = ("answers", "fake_device", "hollow", "recorder", "recording", "rehearsal", "trace")
+_MODELS = ("language_models", "language_model_sizes", "vision_models")
 SIZES = (64, 128)
+IMAGE_SIZE = 224  # of a vision model where the table states none
 # GPUs that a table states no capacity for. MiB.
 CAPACITIES = {"RTX3060": 12_037, "RTX4060": 7_933}
+# The most that a run survived with, in any table: usable, where a folder has no such run. MiB.
+SURVIVED = {"RTX3060": 11_606, "RTX4060": 7_650}
 CONTEXT_MIB = 410
+_NEEDED = ("model", "batch_size", "measured_mib")
+
+Subject = tuple[str, str, int | None, int | None, int | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,39 +56,81 @@ class Row:
     others: dict[str, str]  # other tools' estimates of the row, and what else it holds
 
     @property
-    def subject(self) -> tuple[str, str, int | None, int | None, int | None]:
+    def subject(self) -> Subject:
         """What a trace depends on."""
         return self.model, self.optimizer, self.zero_grad, self.image_size, self.tokens
 
 
-def read_table(path: Path) -> list[Row]:
-    """Read a table; rows without a measurement are left out."""
-    with path.open(newline="") as file:
-        return [
-            Row(
-                gpu=entry.get("gpu") or "one card",
-                model=entry["model"],
-                optimizer=entry.get("optimizer") or "SGD",
-                batch_size=int(entry["batch_size"]),
-                measured=round(float(entry["measured_mib"]) * MIB),
-                out_of_memory=entry.get("out_of_memory", "0") in ("1", "True", "true"),
-                zero_grad=_whole(entry.get("zero_grad_mode")),
-                image_size=_whole(entry.get("image_size")),
-                tokens=_whole(entry.get("sequence_max")),
-                capacity=_bytes(entry.get("capacity_mib")),
-                others=entry,
-            )
-            for entry in csv.DictReader(file)
-            if entry["measured_mib"]
-        ]
+def read_table(path: Path, left_out: list[str] | None = None) -> list[Row]:
+    """Read a table; rows without a measurement are left out.
+
+    Args:
+        left_out: gets a line for each row, or the whole table, that cannot be read.
+    """
+    rows: list[Row] = []
+    refused = [] if left_out is None else left_out
+    with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
+        reader = csv.DictReader(file)
+        missing = [name for name in _NEEDED if name not in (reader.fieldnames or ())]
+        if missing:
+            refused.append(f"{path.name}: no column {', '.join(missing)}")
+            return rows
+        for entry in reader:
+            try:
+                if entry["measured_mib"]:
+                    rows.append(_row(entry))
+            except ValueError as error:
+                refused.append(f"{path.name}, line {reader.line_num}: {error}")
+    return rows
 
 
-def _whole(text: str | None) -> int | None:
-    return int(float(text)) if text else None
+def _row(entry: dict[str, Any]) -> Row:
+    """Read one row.
+
+    Raises:
+        ValueError: a value is not what its column holds.
+    """
+    measured = _number(entry, "measured_mib")
+    assert measured is not None
+    zero_grad = _whole(entry, "zero_grad_mode", least=0)
+    if zero_grad not in (None, *range(3)):
+        raise ValueError(f"zero_grad_mode is 0, 1 or 2, not {zero_grad}")
+    batch_size = _whole(entry, "batch_size")
+    if not entry["model"] or batch_size is None:
+        raise ValueError("no model or no batch_size")
+    return Row(
+        gpu=entry.get("gpu") or "one card",
+        model=entry["model"],
+        optimizer=entry.get("optimizer") or "SGD",
+        batch_size=batch_size,
+        measured=round(measured * MIB),
+        out_of_memory=(entry.get("out_of_memory") or "").lower() in ("1", "1.0", "true", "yes"),
+        zero_grad=zero_grad,
+        image_size=_whole(entry, "image_size"),
+        tokens=_whole(entry, "sequence_max"),
+        capacity=round((_number(entry, "capacity_mib") or 0) * MIB) or None,
+        others=entry,
+    )
 
 
-def _bytes(text: str | None) -> int | None:
-    return round(float(text) * MIB) if text else None
+def _number(entry: dict[str, Any], column: str, least: float = 1e-3) -> float | None:
+    text = entry.get(column)
+    if not text:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not least <= value < math.inf:
+        raise ValueError(f"{column} is {text!r}")
+    return value
+
+
+def _whole(entry: dict[str, Any], column: str, least: int = 1) -> int | None:
+    value = _number(entry, column, least)
+    if value is not None and value != int(value):
+        raise ValueError(f"{column} is {entry[column]!r}")
+    return None if value is None else int(value)
 
 
 def capacities(rows: Iterable[Row]) -> dict[str, tuple[int, int]]:
@@ -97,28 +145,28 @@ def capacities(rows: Iterable[Row]) -> dict[str, tuple[int, int]]:
         whole = max((row.capacity or 0 for row in of_gpu), default=0)
         whole = whole or CAPACITIES.get(gpu, 0) * MIB or 1 << 50
         survived = max((row.measured for row in of_gpu if not row.out_of_memory), default=0)
+        survived = max(survived, SURVIVED.get(gpu, 0) * MIB)
         found[gpu] = whole, max(whole - CONTEXT_MIB * MIB, survived)
     return found
 
 
-def _plain(name: str) -> str:
-    plain = re.sub(r"[^a-z0-9]", "", name.lower()).replace("mobenet", "mobilenet")
-    return _ALIASES.get(plain, plain)
-
-
 class Traces:
-    """Traces of rows, made where they are needed and kept."""
+    """Traces of rows, made where they are needed and kept.
+
+    Attributes:
+        failures: why there is none, by what would be traced.
+    """
 
     def __init__(self, folder: Path | None = None) -> None:
         base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         self.folder = folder or Path(base) / "batchtui" / "benchmark-traces"
-        self.failures: dict[str, str] = {}
+        self.failures: dict[Subject, str] = {}
         self._tracer = _Tracer()
-        self._known: dict[Any, Trace | None] = {}
+        self._known: dict[Subject, Trace | None] = {}
         digest = hashlib.sha256()
-        for name in _TRACER:
-            digest.update((ROOT / "batchtui" / "forecast" / f"{name}.py").read_bytes())
-        digest.update((ROOT / "benchmarks" / "language_models.py").read_bytes())
+        for folder_, names in (("batchtui/forecast", _TRACER), ("benchmarks", _MODELS)):
+            for name in names:
+                digest.update((ROOT / folder_ / f"{name}.py").read_bytes())
         self._code = digest.hexdigest()
 
     def close(self) -> None:
@@ -130,8 +178,9 @@ class Traces:
         if row.subject not in self._known:
             try:
                 self._known[row.subject] = self._load(row)
-            except Exception as error:
-                self.failures[row.model] = f"{type(error).__name__}: {error}".splitlines()[0]
+            except Exception as error:  # whatever a model does, other rows are scored
+                lines = str(error).splitlines() or [type(error).__name__]
+                self.failures[row.subject] = lines[0]
                 self._known[row.subject] = None
         return self._known[row.subject]
 
@@ -140,12 +189,22 @@ class Traces:
         path = self.folder / f"{key}.json"
         if not path.exists():
             print(f"tracing {row.model} with {row.optimizer}", file=sys.stderr, flush=True)
-            text = self._tracer.trace(row) if row.image_size else _language_model_text(row)
+            text = self._text(row)
             self.folder.mkdir(parents=True, exist_ok=True)
             partial = path.with_suffix(f".{os.getpid()}")
             partial.write_text(text)
             partial.replace(path)
         return Trace.from_json(path.read_bytes())
+
+    def _text(self, row: Row) -> str:
+        if not row.image_size and language_model_sizes.known(row.model):
+            return _language_model_text(row)
+        try:
+            return self._tracer.trace(row)
+        except RuntimeError as error:
+            if row.image_size or "torchvision has no" not in str(error):
+                raise
+            raise RuntimeError("not known: no configuration in language_model_sizes.py") from None
 
 
 class _Tracer:
@@ -165,11 +224,12 @@ class _Tracer:
             "classes": None,
             "optimizer": row.optimizer,
             "zero_grad": 1 if row.zero_grad is None else row.zero_grad,
-            "image_size": row.image_size,
+            "image_size": row.image_size or IMAGE_SIZE,
+            "batch_sizes": SIZES,
         }
         if self._process is None:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "benchmarks.gpu_tables"],
+                [sys.executable, "-m", "benchmarks.vision_models"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
@@ -208,65 +268,3 @@ def _language_model_text(row: Row) -> str:
     )
     values["convolutional"] = False
     return json.dumps(values)
-
-
-def torchvision_name(model: str) -> str | None:
-    """Return the function of torchvision.models that a table's model name means."""
-    import torchvision
-
-    known = {_plain(name): name for name in torchvision.models.list_models(torchvision.models)}
-    return known.get(_plain(model))
-
-
-def classes_of(model: str, image_size: int) -> int:
-    """Return how many classes the measured rows had."""
-    return 10 if image_size == 86 and _plain(model).startswith(_TEN_CLASSES) else 1000
-
-
-def training_task(request: dict[str, Any]) -> tuple[Any, Any]:
-    """Make the task and plan of a convolutional network's row."""
-    import torch
-    import torchvision
-
-    from batchtui.forecast.rehearsal import Plan, Task
-
-    size = request["image_size"]
-    name = torchvision_name(request["model"])
-    if name is None:
-        raise LookupError(f"torchvision has no {request['model']}")
-    classes = request["classes"] or classes_of(name, size)
-
-    def batch(samples: int) -> tuple[torch.Tensor, torch.Tensor]:
-        return torch.empty(samples, 3, size, size), torch.zeros(samples, dtype=torch.int64)
-
-    task = Task(
-        model=lambda: getattr(torchvision.models, name)(num_classes=classes),
-        batch=batch,
-        forward=lambda model, batch: model(batch[0]),
-        loss=lambda output, batch: torch.nn.functional.cross_entropy(
-            output if isinstance(output, torch.Tensor) else output[0], batch[1]
-        ),
-        optimizer=lambda parameters: getattr(torch.optim, request["optimizer"])(
-            parameters, lr=1e-3
-        ),
-    )
-    modes: dict[int, Any] = {0: "start", 1: "backward", 2: "end"}
-    return task, Plan(zero_grad=modes[request["zero_grad"]])
-
-
-def _main() -> None:
-    """Answer each request on standard input with a trace, or an error, in one line."""
-    from batchtui.forecast.trace import trace_model
-
-    for line in sys.stdin:
-        try:
-            task, plan = training_task(json.loads(line))
-            answer = trace_model(task, plan, batch_sizes=SIZES).to_json()
-        except Exception as error:
-            text = f"{type(error).__name__}: {error}".splitlines()[0]
-            answer = json.dumps({"error": text})
-        print(answer, flush=True)
-
-
-if __name__ == "__main__":
-    _main()

@@ -133,7 +133,9 @@ def _trace(request: dict[str, Any]) -> str:
     sys.path.insert(0, str(ROOT))
     from batchtui.forecast.rehearsal import Plan, Task
     from batchtui.forecast.trace import trace_model
+    from benchmarks.vision_models import optimizer_class
 
+    optimizer = optimizer_class(request["optimizer"])
     values = dict(request["configuration"])
     config = transformers.AutoConfig.for_model(values.pop("type"), **values)
     kinds = (
@@ -153,9 +155,7 @@ def _trace(request: dict[str, Any]) -> str:
             batch=batch,
             forward=lambda model, batch: model(**batch),
             loss=lambda output, batch: output.loss,
-            optimizer=lambda parameters: getattr(torch.optim, request["optimizer"])(
-                parameters, lr=1e-3
-            ),
+            optimizer=lambda parameters: optimizer(parameters, lr=1e-3),
         ),
         Plan(zero_grad=request["zero_grad"]),
         batch_sizes=tuple(request["batch_sizes"]),
