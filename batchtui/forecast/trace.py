@@ -103,7 +103,8 @@ def trace_steps(
         with unfilled():
             model = HollowModel(build())
     except ConfigError as error:
-        if isinstance(error.__cause__, TypeError):  # arguments that it does not take
+        # Arguments that it does not take, or no module at all: it cannot train either.
+        if error.__cause__ is None or isinstance(error.__cause__, TypeError):
             raise
         raise TraceError(f"the model cannot be built: {error}") from error
     except Exception as error:

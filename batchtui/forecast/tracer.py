@@ -17,6 +17,7 @@ import contextlib
 import importlib.util
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -45,6 +46,8 @@ def main() -> int:
     _stand_in(request)
     try:
         answer = _trace(request, limit, started)
+    except SystemExit as error:
+        answer = {"error": f"the model's or the data's code ends the process: exit({error.code})"}
     except Exception as error:
         answer = {"error": _reason(error), "usage": getattr(error, "exit_code", 1) == 2}
     if not _answer(output, answer):
@@ -125,13 +128,20 @@ def _give_up_after(seconds: float, asker: int, output: int) -> None:
     def end() -> None:
         while time.monotonic() < deadline:
             if os.getppid() != asker:
-                os._exit(1)
+                _end_all()
             time.sleep(_LOOK)
         error = f"tracing the model takes longer than {seconds - _GRACE:.0f} s"
         if _answer(output, {"error": error}):
             os._exit(1)
 
     threading.Thread(target=end, name="time limit", daemon=True).start()
+
+
+def _end_all() -> None:
+    """End the process and, where it leads its group, whatever the user's code started."""
+    if os.getpgrp() == os.getpid():
+        os.killpg(os.getpid(), signal.SIGKILL)
+    os._exit(1)
 
 
 def _answer(output: int, answer: dict[str, Any]) -> bool:

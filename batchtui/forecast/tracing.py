@@ -7,10 +7,13 @@ targets come from, and the tracer's own code.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -130,7 +133,11 @@ def obtain_trace(
 
 
 def _run(request: TraceRequest, name: str, time_limit: float) -> dict[str, Any]:
-    """Ask the tracer, through pipes: whoever is killed, no file is left behind."""
+    """Ask the tracer, and end whatever the user's code started in its process.
+
+    Through files without a name: a pipe would stay open as long as such a process lives, and
+    whoever is killed, nothing is left behind.
+    """
     question = json.dumps(
         {
             "config": request.config,
@@ -150,26 +157,43 @@ def _run(request: TraceRequest, name: str, time_limit: float) -> dict[str, Any]:
         "KINETO_LOG_LEVEL": "5",
         **TAMED_MALLOC,  # what convolutions touch and give back is read from resident pages
     }
-    try:
-        done = subprocess.run(
-            [request.python, str(TRACER)],
-            input=question,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            env=environment,
-            timeout=time_limit + _GRACE,
-            start_new_session=True,
-        )
-    except subprocess.TimeoutExpired:
-        raise TraceFailed(f"tracing the model takes longer than {time_limit:.0f} s") from None
-    except OSError as error:
-        raise TraceFailed(f"{request.python} cannot be started: {error.strerror}") from None
-    try:
-        return json.loads(done.stdout)
-    except ValueError:
-        lines = done.stderr.strip().splitlines() or [f"it ended with code {done.returncode}"]
-        raise TraceFailed(f"the tracer died: {lines[-1][:200]}") from None
+    with contextlib.ExitStack() as stack:
+        try:
+            asked, told, said = (stack.enter_context(tempfile.TemporaryFile()) for _ in range(3))
+            asked.write(question.encode())
+            asked.seek(0)
+            process = subprocess.Popen(
+                [request.python, str(TRACER)],
+                stdin=asked,
+                stdout=told,
+                stderr=said,
+                env=environment,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise TraceFailed(f"{request.python} cannot be started: {error.strerror}") from None
+        try:
+            code = process.wait(time_limit + _GRACE)
+        except subprocess.TimeoutExpired:
+            raise TraceFailed(f"tracing the model takes longer than {time_limit:.0f} s") from None
+        finally:
+            with contextlib.suppress(OSError):  # none is left
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        told.seek(0)
+        said.seek(0)
+        try:
+            return dict(json.loads(told.read()))
+        except (ValueError, TypeError):
+            raise TraceFailed(f"the tracer died: {_last_words(code, said.read())}") from None
+
+
+def _last_words(code: int, said: bytes) -> str:
+    """Say in a line how a tracer ended that gave no answer."""
+    if code < 0:
+        return f"it was killed by {signal.Signals(-code).name}"
+    lines = said.decode(errors="replace").strip().splitlines()
+    return lines[-1][:200] if lines else f"it ended with code {code}"
 
 
 def _told(request: TraceRequest, key: str, cache: Path | None) -> int | None:

@@ -34,6 +34,8 @@ from batchtui.forecast.tracing import TraceFailed, TraceRequest, fingerprint, ob
 CODE = """
 import os
 import signal
+import subprocess
+import sys
 
 import torch
 
@@ -54,6 +56,21 @@ def data():
 def endless():
     while True:
         pass
+
+def spawns():
+    child = subprocess.Popen(["sleep", "600"])
+    with open("child", "w") as file:
+        file.write(str(child.pid))
+    return Net()
+
+
+def exits():
+    sys.exit(3)
+
+
+def number():
+    return 3
+
 
 def killed():
     os.kill(os.getpid(), signal.SIGKILL)
@@ -173,10 +190,31 @@ def test_a_tracer_that_is_killed_is_one_line_and_leaves_nothing(folder, tmp_path
     monkeypatch.setenv("TMPDIR", str(scratch))
     values = to_dict(config())
     values["model"]["target"] = "mine_to_trace.killed"
-    with pytest.raises(TraceFailed, match="the tracer died") as caught:
+    with pytest.raises(TraceFailed, match="the tracer died: it was killed by SIGKILL") as caught:
         obtain_trace(request(folder, from_dict(values)), cache=tmp_path / "cache")
     assert "\n" not in str(caught.value)
     assert not [*scratch.rglob("*"), *(tmp_path / "cache").rglob("*")]
+
+
+def test_what_the_users_code_starts_is_not_waited_for_and_ends_with_the_trace(folder, tmp_path):
+    values = to_dict(config())
+    values["model"]["target"] = "mine_to_trace.spawns"
+    [trace] = obtain_trace(request(folder, from_dict(values)), cache=tmp_path / "cache")
+    assert trace.method == "fake cuda"
+    child = int((folder / "child").read_text())
+    assert _soon(lambda: not psutil.pid_exists(child) or psutil.Process(child).status() == "zombie")
+
+
+@pytest.mark.parametrize(
+    ("target", "said", "usage"),
+    [("exits", r"code ends the process: exit\(3\)", False), ("number", "returned a int", True)],
+)
+def test_code_that_makes_no_model_says_so(folder, tmp_path, target, said, usage):
+    values = to_dict(config())
+    values["model"]["target"] = f"mine_to_trace.{target}"
+    with pytest.raises(TraceFailed, match=said) as caught:
+        obtain_trace(request(folder, from_dict(values)), cache=tmp_path / "cache")
+    assert caught.value.usage == usage
 
 
 def _soon(happened):
