@@ -16,7 +16,7 @@ from batchtui.config.load import load_config
 from batchtui.config.schema import Config, to_dict
 from batchtui.errors import BatchtuiError, UsageError
 from batchtui.forecast.prospect import Prospect, lessons, past_runs
-from batchtui.forecast.rows import Forecast
+from batchtui.forecast.rows import CUDA_CONTEXT, Forecast
 from batchtui.forecast.settings import MIB
 from batchtui.forecast.tracing import (
     TIME_LIMIT,
@@ -147,6 +147,8 @@ def find_device(wanted: str, capacity: str | None, gpu_name: str | None = None) 
         raise UsageError(f"--capacity: {error}") from None
     if size is not None and size <= 0:
         raise UsageError(f"--capacity: {capacity!r} leaves no memory at all")
+    if size is not None and size < MIB:  # most likely the unit was left out
+        raise UsageError(f"--capacity: {capacity!r} is {size:,} bytes; write it as 24GiB or 500MiB")
     kind, _, number = wanted.partition(":")
     if kind in ("mps", "xpu"):
         raise UsageError(f"there are forecasts for cuda and cpu, none for {wanted} (--device)")
@@ -227,7 +229,8 @@ def _print(rows: Sequence[Forecast], prospect: Prospect, target: Device, most: i
     largest = prospect.largest_safe(most) if target.capacity is not None else None
     whole = ", all there is to train on" if largest is not None and largest == most else ""
     print(f"largest safe batch size: {units.count(largest)}{whole}")
-    peak = "reserved, as nvidia-smi shows it for the process" if accelerator else "resident"
+    more = f"reserved; nvidia-smi adds the CUDA context, some {units.gib(CUDA_CONTEXT)}"
+    peak = more if accelerator else "resident"
     print(f"peak: {peak}.  how: {clean(rows[0].method)}")
     for note in dict.fromkeys(note for row in rows for note in row.assumptions):
         print(clean(f"assumed: {note}"))

@@ -65,6 +65,7 @@ def test_rows_table_chart_and_exit_code(workplace: Workplace) -> None:
         (["--device", "gpu"], "'gpu' is not auto, cpu, cuda"),
         (["--device", "cuda", "--capacity", "lots"], "'lots' is no size"),
         (["--device", "cuda", "--capacity", "0"], "'0' leaves no memory at all"),
+        (["--device", "cuda", "--capacity", "24"], "'24' is 24 bytes; write it as 24GiB"),
         (["--device", "cpu", "--gpu", "H100"], "the forecast is for a CPU"),
         (["--output", "chart.pdf"], "neither .svg nor .png"),
         (["--output", "nowhere/chart.svg"], "there is no folder 'nowhere'"),
