@@ -31,8 +31,6 @@ SIZES = (64, 128)
 IMAGE_SIZE = 224  # of a vision model where the table states none
 # GPUs that a table states no capacity for. MiB.
 CAPACITIES = {"RTX3060": 12_037, "RTX4060": 7_933}
-# The most that a run survived with, in any table: usable, where a folder has no such run. MiB.
-SURVIVED = {"RTX3060": 11_606, "RTX4060": 7_650}
 CONTEXT_MIB = 410
 _NEEDED = ("model", "batch_size", "measured_mib")
 
@@ -145,7 +143,6 @@ def capacities(rows: Iterable[Row]) -> dict[str, tuple[int, int]]:
         whole = max((row.capacity or 0 for row in of_gpu), default=0)
         whole = whole or CAPACITIES.get(gpu, 0) * MIB or 1 << 50
         survived = max((row.measured for row in of_gpu if not row.out_of_memory), default=0)
-        survived = max(survived, SURVIVED.get(gpu, 0) * MIB)
         found[gpu] = whole, max(whole - CONTEXT_MIB * MIB, survived)
     return found
 

@@ -25,7 +25,6 @@ from batchtui.forecast.answers import ReplacementMode, ValueMode
 
 _CPU = torch.device("cpu")
 _READ_DEVICE = torch.ops.prim.device.default
-_BACKWARD_CALLS = frozenset({"backward", "grad"})
 
 
 def hide_devices() -> None:
@@ -50,9 +49,28 @@ class _Engine:
             or self.fresh.pop(id(tensor), None) is not None
         )
 
+    def accumulators(self, tensors: Iterable[Any]) -> list[Any]:
+        """Make the leaves' AccumulateGrad nodes, which note a device too; keep the list alive."""
+        nodes = []
+        before, self.backward = self.backward, True
+        try:
+            with torch.enable_grad(), torch._C.DisableTorchFunction():
+                for tensor in tensors:
+                    if tensor.requires_grad and tensor.is_leaf:
+                        view = torch._C.TensorBase.view_as(tensor, tensor)
+                        assert view.grad_fn is not None
+                        nodes.append(view.grad_fn.next_functions[0][0])
+        finally:
+            self.backward = before
+        return nodes
+
 
 class _CallMode(TorchFunctionMode):
-    """See calls from Python: they tell the engine's own work from what it calls back."""
+    """See calls from Python: they tell the engine's own work from what it calls back.
+
+    Python code that runs inside the backward pass (a recomputed forward, a custom function)
+    must see CUDA again; backward called there starts the engine anew.
+    """
 
     def __init__(self, engine: _Engine) -> None:
         super().__init__()
@@ -65,30 +83,27 @@ class _CallMode(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
+        if isinstance(func, torch._ops.OpOverload):  # by a handler of the modes: no new call
+            return func(*args, **(kwargs or {}))
         engine = self._engine
         engine.fresh.clear()
-        before = engine.backward
-        # Python code that runs inside the backward pass (a recomputed forward, a custom
-        # function) must see CUDA again; backward called there starts the engine anew.
-        engine.backward = getattr(func, "__name__", "") in _BACKWARD_CALLS
+        # Parameters have their nodes; others become leaves as the step goes, as a checkpoint's do.
+        leaves = [value for value in _tensors(args) if not isinstance(value, torch.nn.Parameter)]
+        nodes = engine.accumulators(leaves)
+        before, engine.backward = engine.backward, False
         try:
-            if func is torch.Tensor.backward:
-                return self._backward(*args, **(kwargs or {}))
             return func(*args, **(kwargs or {}))
         finally:
             engine.backward = before
+            del nodes
 
-    def _backward(
-        self,
-        tensor: torch.Tensor,
-        gradient: torch.Tensor | None = None,
-        retain_graph: bool | None = None,
-        create_graph: bool = False,
-        inputs: Any = None,
-    ) -> None:
-        # A mode is off while its handler runs; the calls back need it on.
-        with self:
-            torch.autograd.backward(tensor, gradient, retain_graph, create_graph, inputs=inputs)
+
+def _tensors(values: Iterable[Any]) -> Iterator[torch.Tensor]:
+    for value in values:
+        if isinstance(value, torch.Tensor):
+            yield value
+        elif isinstance(value, list | tuple):
+            yield from _tensors(value)
 
 
 class _DeviceMode(TorchDispatchMode):
@@ -169,11 +184,13 @@ class FakeDevice:
             stack.enter_context(ValueMode(notes))
             if recorder is not None:
                 stack.enter_context(recorder)
-            stack.enter_context(ReplacementMode(notes, self.kind))
+            modes: list[TorchFunctionMode] = [ReplacementMode(notes, self.kind)]
             if self.kind == "cuda":
                 stack.enter_context(_amp_is_available())
-                # Last, so that what the backward pass calls back meets all the others.
-                stack.enter_context(_CallMode(self._engine))
+                modes.append(_CallMode(self._engine))
+            stack.enter_context(_backward_told(self._engine, modes))
+            for mode in modes:
+                stack.enter_context(mode)
             stack.enter_context(_foreach_takes_fake_tensors())
             yield
 
@@ -185,20 +202,8 @@ class FakeDevice:
             )
 
     def accumulators(self, tensors: Iterable[torch.Tensor]) -> list[Any]:
-        """Make the leaves' AccumulateGrad nodes, which note a device too; keep the list alive."""
-        nodes = []
-        engine = self._engine
-        engine.backward = True
-        try:
-            with torch.enable_grad(), torch._C.DisableTorchFunction():
-                for tensor in tensors:
-                    if tensor.requires_grad and tensor.is_leaf:
-                        view = torch._C.TensorBase.view_as(tensor, tensor)
-                        assert view.grad_fn is not None
-                        nodes.append(view.grad_fn.next_functions[0][0])
-        finally:
-            engine.backward = False
-        return nodes
+        """Prepare leaves for the backward pass, while the list is kept."""
+        return self._engine.accumulators(tensors)
 
 
 @contextlib.contextmanager
@@ -219,6 +224,32 @@ def _custom_functions_counted(engine: _Engine) -> Iterator[None]:
         yield
     finally:
         function.apply = original
+
+
+@contextlib.contextmanager
+def _backward_told(engine: _Engine, modes: list[TorchFunctionMode]) -> Iterator[None]:
+    """Know when autograd's engine runs, and have the modes on for what it calls back.
+
+    A mode is off while its handler runs, and the engine runs inside those of backward().
+    """
+    autograd: Any = torch.autograd
+    original = autograd._engine_run_backward
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        before, engine.backward = engine.backward, True
+        try:
+            with contextlib.ExitStack() as stack:
+                for mode in modes:
+                    stack.enter_context(mode)
+                return original(*args, **kwargs)
+        finally:
+            engine.backward = before
+
+    autograd._engine_run_backward = run
+    try:
+        yield
+    finally:
+        autograd._engine_run_backward = original
 
 
 @contextlib.contextmanager

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from batchtui.forecast.events import CATEGORIES, FREE, PHASES
 from batchtui.forecast.recorder import Storage, category_of
 
+_TINY = 64  # bytes, of which nobody asks how they grow
+_ROUNDED = 0.05  # growth beyond the batch's that rounding up explains
+
 
 @dataclass(frozen=True, slots=True)
 class Recording:
@@ -53,6 +56,19 @@ def merged(low: Recording, high: Recording) -> list[Sequence[int]]:
         for (action, storage, phase), (_, twin, _) in zip(low.events, high.events, strict=True)
         if max(storage.size, twin.size) > 0 and min(storage.size, twin.size) >= 0
     ]
+
+
+def superlinear(low: Recording, high: Recording, sizes: tuple[int, int]) -> bool:
+    """Whether an event grows faster than the batch, as a matrix of all pairs of samples does.
+
+    A line through its two sizes would take less than nothing at an empty batch.
+    """
+    first, second = sizes
+    return any(
+        (b.size - a.size) * first > a.size * (second - first) * (1 + _ROUNDED)
+        for (_, a, _), (_, b, _) in zip(low.events, high.events, strict=True)
+        if min(a.size, b.size) >= _TINY
+    )
 
 
 def affine(low: Recording, high: Recording, probe: Recording, sizes: tuple[int, int, int]) -> bool:

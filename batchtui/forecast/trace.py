@@ -23,7 +23,7 @@ from batchtui.forecast.events import ALLOCATE, CATEGORIES, PHASES, Trace
 from batchtui.forecast.fake_device import FakeDevice
 from batchtui.forecast.hollow import HollowModel, unfilled
 from batchtui.forecast.recorder import Recorder, TraceTimeout
-from batchtui.forecast.recording import Recording, affine, canonical, merged
+from batchtui.forecast.recording import Recording, affine, canonical, merged, superlinear
 from batchtui.forecast.rehearsal import Plan, Task, rehearse
 from batchtui.forecast.workspaces import MeasuredWorkspaces, ResidentWorkspaces
 
@@ -88,7 +88,8 @@ def trace_steps(
             operations differ between them, the trace holds for the second size only.
         device: what is forecast for, "cuda" or "cpu".
         time_limit: seconds after which to give up.
-        check_size: a third size that must follow from the two, else the second alone is valid.
+        check_size: a third size that must follow from the two, else the second alone is valid;
+            by default there is one where something grows faster than the batch.
         resident: on a CPU, count the pages that convolutions touch instead of what they ask for.
 
     Raises:
@@ -201,6 +202,8 @@ class _Tracer:
             if low.sequence() != high.sequence():
                 fixed = True
                 self._notes.append(_ONE_SIZE)
+        if not fixed and check_size is None and superlinear(low, high, (first, second)):
+            check_size = (first + second) // 2
         if not fixed and check_size is not None:
             probe = self._record(check_size)
             if not affine(low, high, probe, (first, second, check_size)):

@@ -60,12 +60,6 @@ def test_a_row_that_cannot_be_read_costs_that_row(tmp_path: Path) -> None:
     assert left_out[-1] == "odd.csv: no column model, measured_mib"
 
 
-def test_what_is_usable_of_a_known_card_needs_no_run_that_shows_it(tmp_path: Path) -> None:
-    path = tmp_path / "one.csv"
-    path.write_text("gpu,model,batch_size,measured_mib\nRTX4060,net,8,1000\n")
-    assert capacities(read_table(path))["RTX4060"] == (7933 * MIB, 7650 * MIB)
-
-
 @pytest.mark.parametrize(
     ("written", "meant"),
     [

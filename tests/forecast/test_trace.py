@@ -212,6 +212,26 @@ def test_memory_that_is_quadratic_is_traced_at_the_wanted_size_only():
     assert any("traced at this one alone" in note for note in alone.assumptions)
 
 
+def test_what_grows_with_the_square_of_the_batch_is_noticed_unasked():
+    """A contrastive loss, or attention between the samples where batch_first was forgotten."""
+    quadratic = task(loss=lambda output, batch: (output @ output.T).mean())
+    trace = trace_model(quadratic, Plan())
+    assert not trace.scales
+    assert any("not linear" in note for note in trace.assumptions)
+
+    class Mixed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.mixes = nn.TransformerEncoderLayer(64, 4, 64)
+            self.head = nn.Linear(64, 10)
+
+        def forward(self, words):
+            return self.head(self.mixes(words).mean(1))
+
+    mixed = task(Mixed, batch=lambda size: (torch.empty(size, 9, 64), torch.zeros(size).long()))
+    assert not trace_model(mixed, Plan()).scales
+
+
 def test_evaluation_comes_last():
     trace = trace_model(task(), Plan(evaluation=True))
     phases = [PHASES[event[5]] for event in trace.events]
@@ -242,14 +262,43 @@ def test_buckets_hold_every_gradient_once():
     assert bucket_sizes(parameters) == [4 * 300_001, 4 * 9_000_000]
 
 
-def test_recomputed_activations_are_not_held():
+@pytest.mark.parametrize("device", ["cuda", "cpu"])
+def test_recomputed_activations_are_not_held(device):
     from torch.utils.checkpoint import checkpoint
 
-    class Recomputed(Small):
-        def forward(self, pictures):
-            return checkpoint(self.body, pictures, use_reentrant=False)
+    class Stem(Small):
+        reentrant: bool | None = None
 
-    plain, recomputed = (
-        trace_model(task(model), Plan(), device="cpu") for model in (Small, Recomputed)
+        def __init__(self):
+            super().__init__()
+            self.stem = nn.Conv2d(3, 3, 1)
+
+        def forward(self, pictures):
+            pictures = self.stem(pictures)
+            if self.reentrant is None:
+                return self.body(pictures)
+            return checkpoint(self.body, pictures, use_reentrant=self.reentrant)
+
+    class Recomputed(Stem):
+        reentrant = False
+
+    class Reentrant(Stem):
+        reentrant = True
+
+    plain, recomputed, reentrant = (
+        trace_model(task(model), Plan(), device=device) for model in (Stem, Recomputed, Reentrant)
     )
+    assert {trace.method for trace in (plain, recomputed, reentrant)} == {f"fake {device}"}
     assert peak(recomputed, 256) < peak(plain, 256) * 1.02
+    assert peak(reentrant, 256) < peak(plain, 256) * 1.02
+
+
+def test_a_leaf_made_in_the_step_can_be_differentiated():
+    def penalty(module, batch):
+        pictures = batch[0].detach().requires_grad_()
+        output = module(pictures)
+        [slope] = torch.autograd.grad(output.sum(), pictures, create_graph=True)
+        return output + slope.square().mean()
+
+    trace = trace_model(task(forward=penalty), Plan())
+    assert trace.method == "fake cuda", trace.assumptions
