@@ -24,6 +24,7 @@ if __package__ in (None, ""):
 
 from batchtui.forecast.settings import MIB
 from benchmarks.gpu_tables import ROOT
+from benchmarks.snapshots import reduced
 
 MODELS = (
     "resnet18", "resnet50", "resnet101", "vgg16", "mobilenet_v2", "mobilenet_v3_small",
@@ -209,28 +210,8 @@ def _train(task: Any, size: int) -> None:
 
 def _save(snapshot: dict[str, Any], path: Path) -> None:
     """Write what the replay needs of PyTorch's snapshot."""
-    events = [
-        [event["action"], event["addr"], event["size"], event["stream"]]
-        for event in snapshot["device_traces"][0]
-        if event["action"] != "snapshot"
-    ]
-    segments = [
-        {
-            "address": segment["address"],
-            "total_size": segment["total_size"],
-            "allocated_size": segment["allocated_size"],
-            "stream": segment["stream"],
-            "type": segment["segment_type"],
-            "blocks": [
-                [block["state"], block["size"], block["requested_size"]]
-                for block in segment["blocks"]
-            ],
-        }
-        for segment in snapshot["segments"]
-        if segment["device"] == 0
-    ]
     with gzip.open(path, "wt") as file:
-        json.dump({"events": events, "segments": segments}, file)
+        json.dump(reduced(snapshot), file)
 
 
 if __name__ == "__main__":

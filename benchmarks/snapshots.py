@@ -3,7 +3,8 @@
 A snapshot is the end: its segments with their blocks, and the events that led there. The start
 is found by undoing the events from the end. Form of a file (gzipped JSON): `events` =
 [action, address, bytes, stream] in order, `segments` = [{address, total_size, stream, type,
-blocks: [[state, bytes, requested bytes], …]}, …].
+blocks: [[state, bytes, requested bytes], …]}, …] and, optionally, `allocator_settings` as PyTorch
+gives them. PyTorch's own form (`device_traces`) is read as well, of the device with most events.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ from __future__ import annotations
 import gzip
 import json
 from bisect import bisect_right
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from batchtui.forecast.allocator import Allocator, Block, Pool
-from batchtui.forecast.settings import SMALL_REQUEST, AllocatorSettings
+from batchtui.forecast.settings import MIN_BLOCK, SMALL_REQUEST, AllocatorSettings
+from benchmarks.expandable_snapshots import RestoredRanges, ranges_of
 
 
 class RestoredAllocator(Allocator):
@@ -92,7 +94,37 @@ class Outcome:
 def load(path: Path) -> dict[str, Any]:
     """Read one snapshot."""
     with gzip.open(path) as file:
-        return dict(json.load(file))
+        return reduced(dict(json.load(file)))
+
+
+def reduced(snapshot: dict[str, Any]) -> dict[str, Any]:
+    """Take what a replay needs from PyTorch's own form; the reduced form stays as it is."""
+    if "device_traces" not in snapshot:
+        return snapshot
+    traces = snapshot["device_traces"]
+    device = max(range(len(traces)), key=lambda number: len(traces[number]))
+    return {
+        "events": [
+            [event["action"], event.get("addr", 0), event.get("size", 0), event.get("stream", 0)]
+            for event in traces[device]
+        ],
+        "segments": [
+            {
+                "address": segment["address"],
+                "total_size": segment["total_size"],
+                "allocated_size": segment["allocated_size"],
+                "stream": segment["stream"],
+                "type": segment["segment_type"],
+                "blocks": [
+                    [block["state"], block["size"], block.get("requested_size", block["size"])]
+                    for block in segment["blocks"]
+                ],
+            }
+            for segment in snapshot["segments"]
+            if segment.get("device", device) == device
+        ],
+        "allocator_settings": snapshot.get("allocator_settings"),
+    }
 
 
 def start_of(snapshot: dict[str, Any], settings: AllocatorSettings) -> list[Segment]:
@@ -132,6 +164,8 @@ def _segment_at(state: dict[int, Segment], address: int) -> Segment:
 def _block_size(segment: Segment, address: int, request: int, settings: AllocatorSettings) -> int:
     """Size of the block that served a request: with what was too little to split off."""
     size = settings.round(request)
+    if size >= settings.max_split_size and address == segment.address:
+        return segment.size
     end = min(
         (start for start in segment.used if start > address),
         default=segment.address + segment.size,
@@ -169,14 +203,20 @@ class _Tape:
 
 def replay_snapshot(snapshot: dict[str, Any], settings: AllocatorSettings | None = None) -> Outcome:
     """Replay a snapshot's events from its own start, and compare the reserved memory."""
-    settings = settings or AllocatorSettings()
-    start = start_of(snapshot, settings)
-    allocator = RestoredAllocator(settings, place=_Tape(snapshot["events"]).place)
+    settings = settings or settings_of(snapshot)
     live: dict[int, Block] = {}
-    for segment in start:
-        used = [(address, *sizes) for address, sizes in sorted(segment.used.items())]
-        live |= allocator.adopt(segment.address, segment.size, segment.small, segment.stream, used)
-    reserved = recorded_peak = sum(segment.size for segment in start)
+    allocator: RestoredAllocator | RestoredRanges
+    if settings.expandable_segments:
+        allocator = RestoredRanges(settings)
+        for key, found in ranges_of(snapshot, settings).items():
+            live |= allocator.adopt(key, found)
+    else:
+        allocator = RestoredAllocator(settings, place=_Tape(snapshot["events"]).place)
+        for segment in start_of(snapshot, settings):
+            used = [(address, *sizes) for address, sizes in sorted(segment.used.items())]
+            kind = segment.small, segment.stream
+            live |= allocator.adopt(segment.address, segment.size, *kind, used)
+    reserved = recorded_peak = allocator.reserved
     moved = 0
     for action, address, size, stream in snapshot["events"]:
         if action == "alloc":
@@ -197,3 +237,30 @@ def replay_snapshot(snapshot: dict[str, Any], settings: AllocatorSettings | None
         recorded_final=sum(entry["total_size"] for entry in snapshot["segments"]),
         moved=moved,
     )
+
+
+def settings_of(snapshot: dict[str, Any]) -> AllocatorSettings:
+    """Return the settings that a snapshot was recorded with: as it says, or as it shows."""
+    told = snapshot.get("allocator_settings") or {}
+    settings = AllocatorSettings.parse(told.get("PYTORCH_CUDA_ALLOC_CONF"))
+    maps = any(event[0] in ("segment_map", "segment_unmap") for event in snapshot["events"])
+    if maps or told.get("expandable_segments"):
+        return replace(settings, expandable_segments=True)
+    if told:
+        return settings
+    blocks = [
+        (size, request)
+        for entry in snapshot["segments"]
+        for kind, size, request in entry["blocks"]
+        if kind == "active_allocated"
+    ]
+    rounding = (AllocatorSettings(roundup_power2_divisions=(n,) * 16) for n in (2, 4, 8, 16, 32))
+    for settings in (AllocatorSettings(), *rounding):
+        if all(size - settings.round(request) in _slack(size) for size, request in blocks):
+            return settings
+    return AllocatorSettings()
+
+
+def _slack(size: int) -> range:
+    """Return what a block of that size may have beyond its request."""
+    return range(MIN_BLOCK if size <= SMALL_REQUEST else SMALL_REQUEST + 1)
