@@ -63,7 +63,8 @@ class Tape:
             config=CONFIG, batch_size=64, accumulate=1, world_size=1, global_batch_size=64,
             epochs=9,
         )  # fmt: skip
-        peak = limit = host_peak = None
+        sample: MachineSample | None = None
+        host_peak = None
         for when, what in self.happened:
             if when > until:
                 break
@@ -77,15 +78,9 @@ class Tape:
                         event = Event(time=when, level=level, kind="memory",
                                       message=f"{change.reading}{words}")  # fmt: skip
                         store.add_event(event)
-                if progress.start is not None:
-                    on_card = progress.on_accelerator
-                    peak = progress.accelerator_peak if on_card else host_peak
-                    limit = what.gpus[0].total if on_card else what.limit_total
                 level, full = guard.worst
-                store.set_meta(
-                    heartbeat=when, memory_level=level, memory_what=full, peak_bytes=peak,
-                    limit_bytes=limit,
-                )  # fmt: skip
+                store.set_meta(heartbeat=when, memory_level=level, memory_what=full)
+                sample = what
                 continue
             add = {
                 Step: lambda step: store.add_steps([step]), Evaluation: store.add_evaluation,
@@ -108,6 +103,12 @@ class Tape:
             if store.pending_steps > 300:
                 store.commit()
         store.set_meta(**progress.meta())
+        if progress.start is not None and sample is not None:
+            on_card = progress.on_accelerator
+            store.set_meta(
+                peak_bytes=progress.accelerator_peak if on_card else host_peak,
+                limit_bytes=sample.gpus[0].total if on_card else sample.limit_total,
+            )
         if until >= self.ended:
             store.set_meta(status="stopped", ended=self.ended, phase=None)
         store.close(final=True)
