@@ -214,7 +214,7 @@ async def test_the_palette_finds_every_command() -> None:
 async def test_a_zoomed_chart_has_its_own_footer() -> None:
     async with running(facts(200)) as (app, pilot):
         await pilot.press("4", "z")
-        assert has(app, "Closer, wider", "x Axis", "z Back")
+        assert has(app, "+− Closer", "x Axis", "z Back")
         await pilot.click("#footer", offset=(2, 0))
         await settle(pilot, lambda: " · loss " in "\n".join(lines(app)))
         await pilot.press("z")

@@ -115,9 +115,11 @@ async def test_a_resize_lays_everything_out_anew() -> None:
         assert has(app, "Advisor")
 
 
-async def test_ascii_has_no_other_characters() -> None:
-    async with running(facts(600, sample=GPU), ascii_only=True) as (app, _):
+async def test_ascii_has_no_other_characters_and_names_no_other_keys() -> None:
+    async with running(facts(600, sample=GPU), ascii_only=True) as (app, pilot):
         assert all(line.isascii() for line in lines(app))
+        await pilot.press("4", "z")
+        assert has(app, "<- -> cursor", "<- -> Cursor")  # < and > look closer
 
 
 async def test_without_colours_no_cell_has_one() -> None:

@@ -112,7 +112,7 @@ def test_no_color_means_not_one_colour_code() -> None:
             (b"?", "focus a pane"),
             (b"/x", "enter keep"),
             (b"\x10", "Search"),
-            (b"4z", "Closer, wider"),
+            (b"4z", "Closer"),
         ):
             terminal.press(keys)
             assert terminal.wait_for_text(text), "\n".join(terminal.screen.display)

@@ -34,7 +34,7 @@ CHOSEN_KEYS = (
 # The same for a zoomed chart.
 CHART_KEYS = (
     ("←→", "Cursor", "chart.cursor(-1)"),
-    ("+−", "Closer, wider", "chart.scale(0.5)"),
+    ("+−", "Closer", "chart.scale(0.5)"),
     ("PgUp PgDn", "Pan", "chart.pan(-0.5)"),
     ("x", "Axis", "chart.axis"),
     ("e", "Export", "screen.export"),
@@ -76,7 +76,8 @@ class FooterPane(Pane, can_focus=False):
         x = 1
         for key, what, action in keys:
             start = x
-            x = canvas.put(x, 0, key, "key") + 1
+            # In ASCII the arrows would be `<>`, which are other keys.
+            x = canvas.put(x, 0, "<- ->" if self._ascii and key == "←→" else key, "key") + 1
             x = canvas.put(x, 0, what, "label")
             self._places.append((start, x, action))
             x += 2

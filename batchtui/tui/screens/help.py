@@ -26,7 +26,7 @@ _PANES = {
         "Memory",
         "The memory that the batch size has to fit into: the GPU's, or without one the host's or "
         "the control group's. ┃ and ╌ are the run's limit, `limits.memory` of its configuration. "
-        "A chosen batch size adds ▒ up to its forecast.",
+        "Hatched is what the chosen batch size will need or, dim, twice the present one.",
         (
             ("allocated", "what tensors hold between two steps, as torch tells"),
             ("peak", "the most they held within the last step"),
@@ -74,8 +74,8 @@ _PANES = {
     ),
 }
 _CHART = (
-    ("←  →", "move the cursor, which reads values; with shift: faster"),
-    ("+  −", "closer, wider (also ↑ ↓ and the wheel)"),
+    ("left right", "move the cursor, which reads values; with shift: faster"),
+    ("+  −", "closer, wider (also up, down and the wheel)"),
     ("PgUp PgDn", "earlier, later"),
     ("Home  End", "the whole run; back to what is shown by itself"),
 )
@@ -88,12 +88,12 @@ KEYS = (
     ("x", "a chart over steps, samples, seconds or the clock"),
     ("l", "the loss on a logarithmic or linear scale, or as suits it"),
     ("h  H", "hide the focused pane; show all"),
-    ("/", "filter the log; ↑ ↓ PgUp PgDn Home End scroll it"),
+    ("/", "filter the log; up, down, PgUp, PgDn, Home and End scroll it"),
     ("y", "copy what the focused pane says"),
     ("e", "export the focused chart as SVG and CSV"),
     ("t", "next theme"),
     ("space", "hold the view still; reading goes on"),
-    ("ctrl+p", "find a command"),
+    ("ctrl+p", "find a command, or type a batch size"),
     ("ctrl+l", "draw the screen anew"),
     ("d", "detach: leave, the training goes on"),
     ("q", "leave: detach or stop"),

@@ -135,7 +135,8 @@ class ChartPane(Pane):
         """Say above the chart what the cursor reads, or how to get one."""
         index = self.index_at_cursor(course)
         if index is None:
-            canvas.put(0, 0, self.hint, "dim")
+            hint = self.hint.replace("← →", "<- ->") if self._ascii else self.hint
+            canvas.put(0, 0, hint, "dim")
             return
         places = ((course.samples[index], "samples"), (course.time[index], "clock"))
         said = [(value, "text") for value in values]
