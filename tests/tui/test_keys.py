@@ -83,8 +83,9 @@ async def test_a_stop_that_fails_is_one_line() -> None:
         assert has(app, "nobody listens [/]")
 
 
-async def test_q_leaves_an_ended_run_at_once() -> None:
-    async with running(STATES["finished"]) as (app, pilot):
+@pytest.mark.parametrize("state", ["finished", "lost"])  # nobody is there who could stop it
+async def test_q_leaves_what_does_not_train_at_once(state: str) -> None:
+    async with running(STATES[state]) as (app, pilot):
         await pilot.press("q")
         assert app.return_value == 0
 

@@ -186,7 +186,7 @@ class MainScreen(ArrangingScreen):
         """Ask whether to detach or to stop; with nothing alive, leave at once."""
         from batchtui.tui.screens.leave import LeaveDialog
 
-        if self._newest is None or not self._newest.status.alive:
+        if self._newest is None or self._newest.moment:
             self.app.exit(0)
         else:
             self.app.push_screen(LeaveDialog(*self._look, self._newest.run), self._leave)
