@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from batchtui.tui.screens.help import KEYS, HelpDialog
 
-_GONE = ("+ − < >", "enter", "w", "space", "d", "q")
+_GONE = ("+ − < >", "enter", "w", "space", "ctrl+p", "d", "q")
 
 
 class ReplayHelp(HelpDialog):
@@ -16,5 +16,6 @@ class ReplayHelp(HelpDialog):
         ("[  ]", "back, ahead by a twentieth of the run"),
         ("{  }", "to the start, to the end"),
         *(row for row in KEYS if row[0] not in _GONE),
+        ("ctrl+p", "find a command"),
         ("q  d", "leave"),
     )
