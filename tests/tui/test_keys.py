@@ -35,6 +35,20 @@ async def test_dialogs_fit(key: str) -> None:
             assert any("╭" in line and "╮" in line for line in lines(app))
 
 
+@pytest.mark.parametrize(
+    "keys", [("q",), ("question_mark",), ("b",), ("plus", "enter"), ("4", "z")]
+)
+async def test_no_terminal_is_too_small_to_live_in(keys: tuple[str, ...]) -> None:
+    restart = {"restart": lambda name, plan: None}
+    async with running(facts(20), (80, 24), **restart) as (app, pilot):
+        await pilot.press(*keys)
+        for size in ((1, 1), (2, 24), (80, 1), (14, 5), (80, 24)):
+            await pilot.resize_terminal(*size)
+            await pilot.pause()
+        await settle(pilot, lambda: "╭" in "\n".join(lines(app)))
+        assert app.crash is None
+
+
 async def test_d_detaches() -> None:
     async with running(facts(20)) as (app, pilot):
         await pilot.press("d")

@@ -42,7 +42,7 @@ class LossPane(ChartPane):
         if loss.best_accuracy is not None:
             notes.append(f"best {loss.best_accuracy:.1%} in epoch {loss.best_epoch}")
         both = " · ".join(notes)
-        return both if len(both) <= self.size.width - 6 else notes[-1], "label"
+        return both if len(both) <= self.size.width - 6 else "".join(notes[-1:]), "label"
 
     def own_course(self, view: View) -> Course:
         return view.loss.course

@@ -133,6 +133,7 @@ class HelpDialog(Dialog[None]):
 
     def _lines(self, width: int) -> list[tuple[str, str, str, str]]:
         """Return (key, its look, text, its look) of each line."""
+        width = max(2 * _KEY, width)  # a terminal can be made smaller than any text
         title, about, parts = _PANES[self._pane]
         lines = [(title, "brand", "", "")]
         lines += [("", "", text, "text") for text in textwrap.wrap(about, width)]
