@@ -35,7 +35,7 @@ def replay(
     reader = MomentReader(run)
     with reader.open():
         start, end, _ = reader.extent()
-        begin = start if from_step is None else _moment_of(reader, run.name, from_step)
+        begin = start if from_step is None else _moment_of(reader, run, from_step)
     clock = ReplayClock(start, end, speed)
     clock.go_to(begin)
     refresh = look.refresh or _REFRESH_S
@@ -48,14 +48,19 @@ def replay(
     return run_replay(run, clock, refresh=refresh, theme=look.theme, mouse=look.mouse)
 
 
-def _moment_of(reader: MomentReader, run: str, step: int) -> float:
+def _moment_of(reader: MomentReader, run: RunDirectory, step: int) -> float:
     """Return when a step had been trained."""
-    moment = reader.step_at(step)
-    if moment is not None:
+    moment, last = reader.step_at(step), reader.recent_steps(1)
+    if not last:
+        known = "none was recorded"
+    elif moment is None:
+        known = f"its last one is {count(last[0].step)}"
+    elif (own := reader.lineage()[-1].step) > step:
+        trained = [part.run for part in reader.lineage()[:-1] if part.step <= step]
+        known = f"its first one is {count(own)}" + (f", {trained[-1]} has it" if trained else "")
+    else:
         return moment
-    last = reader.recent_steps(1)
-    known = f"its last one is {count(last[0].step)}" if last else "none was recorded"
-    raise UsageError(f"--from: {run} has no step {count(step)}: {known}")
+    raise UsageError(f"--from: {run.name} has no step {count(step)}: {known}")
 
 
 def _print(run: RunDirectory, clock: ReplayClock, refresh: float) -> None:

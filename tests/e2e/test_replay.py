@@ -73,6 +73,13 @@ def test_what_makes_no_sense_is_refused_in_a_line(
     assert expected in refusal(workplace, "replay", *words)
 
 
+def test_a_step_of_the_run_before_is_looked_for_there(workplace: Workplace) -> None:
+    tape(SEED).record(workplace.root)
+    tape(5, "a-002", "a-001", 700).record(workplace.root)
+    answer = refusal(workplace, "replay", "a-002", "--from", "300")
+    assert "a-002 has no step 300: its first one is 701, a-001 has it" in answer
+
+
 def test_a_run_that_holds_nothing_is_refused_in_a_line(workplace: Workplace) -> None:
     run = tape(SEED).record(workplace.root)
     run.database.write_bytes(b"junk" * 5000)

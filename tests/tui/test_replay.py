@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
 
 from batchtui.runs.directory import RunDirectory
+from batchtui.runs.store import RunStore
 from batchtui.tui.replay.app import ReplayApp
 from batchtui.tui.replay.clock import ReplayClock, last_speed, next_speed, usual_speed
 from batchtui.tui.replay.source import ReplaySource
@@ -98,6 +100,42 @@ async def test_space_holds_the_moment_and_goes_on(run: RunDirectory) -> None:
         wall.seconds = 6.0
         await settle(pilot, lambda: lines(app)[1] != before)
         assert "held" not in lines(app)[1]
+
+
+async def test_a_run_that_goes_on_is_caught_up_with(tmp_path: Path) -> None:
+    wall, until = Wall(), RUN.began + 60
+    run = RUN.record(tmp_path, until)  # its supervisor is as good as there
+    source = ReplaySource(run, clock := ReplayClock(RUN.began, until, 10.0, wall))
+    app = ReplayApp(source, clock, refresh=0.1)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await sees(app, pilot, "REPLAY", "starting")
+        wall.seconds = 10.0
+        await sees(app, pilot, " now ", "it goes on: batchtui attach a-001")
+        store = RunStore(run.database)
+        for heartbeat in (until + 5, until + 6):
+            store.set_meta(heartbeat=heartbeat)
+            store.commit()
+            await settle(pilot, lambda beat=heartbeat: clock.read().moment == beat)
+        assert clock.read().ended
+        await pilot.press("space")
+        await sees(app, pilot, "held")
+        store.set_meta(heartbeat=until + 20)
+        store.close(final=True)
+        await pilot.pause(0.3)
+        assert clock.read().moment == until + 6
+
+
+async def test_what_took_over_is_told_at_the_end(tmp_path: Path) -> None:
+    restarted = tape(4)  # a restart was asked for
+    run = restarted.record(tmp_path)
+    source = ReplaySource(run, clock := ReplayClock(restarted.began, restarted.ended, 1.0, Wall()))
+    app = ReplayApp(source, clock, refresh=0.1)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await sees(app, pilot, "REPLAY")
+        clock.go_to(restarted.ended - 0.01)
+        await sees(app, pilot, "restarting")
+        await pilot.press("right_curly_bracket")
+        await sees(app, pilot, "the end", "goes on as a-002: batchtui replay a-002")
 
 
 @pytest.mark.parametrize(

@@ -210,7 +210,7 @@ def then(run: RunDirectory, moment: float) -> View:
     return RunSource(run, reader=RunReader(run, now=lambda: moment)).look(moment)
 
 
-@settings(max_examples=25, deadline=None, phases=[Phase_.explicit, Phase_.generate])
+@settings(max_examples=15, deadline=None, phases=[Phase_.explicit, Phase_.generate])
 @given(seed=st.integers(0, 1 << 30), share=st.floats(0.0, 0.999), resumed=st.booleans())
 def test_a_moment_is_what_the_screen_read_then(
     seed: int, share: float, resumed: bool, tmp_path_factory: pytest.TempPathFactory

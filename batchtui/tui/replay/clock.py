@@ -46,7 +46,7 @@ class ReplayClock:
         self._speed = usual_speed(self._end - start) if speed is None else speed
         self._now = now
         self._lock = threading.Lock()
-        self._held = False
+        self._held = self._grows = False
         self._moment = start
         self._since: float | None = None
 
@@ -54,21 +54,25 @@ class ReplayClock:
         """Return where the replay is."""
         with self._lock:
             self._go_on()
-            at_end = self._moment >= self._end
+            at_end = self._moment >= self._end and not (self._held and self._grows)
             return Replay(self._moment, self._speed, self._held, at_end, self.start, self._end)
 
     def lengthen(self, end: float) -> None:
-        """Take a later end: that of a run that goes on."""
+        """Take a later end, that of a run that goes on; at the end the moment goes with it."""
         with self._lock:
             if self._since is not None:
                 self._go_on()
-            self._end = max(self._end, end)
+            if end <= self._end:
+                return
+            if self._moment >= self._end and not self._held:
+                self._moment = end
+            self._end, self._grows = end, True
 
     def hold(self) -> None:
-        """Hold the moment, or go on; at the end go back to the start."""
+        """Hold the moment, or go on; at the end of a run that has ended go back to the start."""
         with self._lock:
             self._go_on()
-            if self._moment >= self._end and not self._held:
+            if self._moment >= self._end and not self._held and not self._grows:
                 self._moment = self.start
             else:
                 self._held = not self._held

@@ -32,14 +32,14 @@ class ReplayHeader(HeaderPane):
         super().draw(line, view)
         canvas.paste(line, 0, 0)
         if view.replay is not None and canvas.height > 1:
-            self._where(canvas, view.replay)
+            self._where(canvas, view.replay, view.status.alive)
 
-    def _where(self, canvas: Canvas, replay: Replay) -> None:
+    def _where(self, canvas: Canvas, replay: Replay, alive: bool) -> None:
         days = replay.end - replay.start >= _DAY_S
         x = canvas.put(1, 1, " REPLAY ", "caution") + 1
         x = canvas.put(x, 1, _clock(replay.moment, days), "strong") + 2
         if replay.ended:
-            words, look = "the end", "strong"
+            words, look = "now" if alive else "the end", "strong"
         elif replay.held:
             words, look = "held", "warn"
         else:

@@ -70,7 +70,8 @@ class ReplaySource(RunSource):
 def _note(view: View, successor: object) -> str:
     """Say what there is beyond the end of the replay."""
     if view.status.alive:
-        return f"{view.word} now"
+        return f"it goes on: batchtui attach {view.run}"
     if successor:
-        return f"goes on as {clean(str(successor), 60)}"
+        name = clean(str(successor), 60)
+        return f"goes on as {name}: batchtui replay {name}"
     return ""
