@@ -283,3 +283,13 @@ async def test_without_colours_the_forecast_differs_from_what_others_hold(
 async def test_each_colour_of_the_bar_has_its_name() -> None:
     async with running(GPU) as (app, _):
         assert has(app, "allocated", "peak", "reserved", "context", "others", "0.4 GiB")
+
+
+async def test_a_forecast_below_what_is_used_needs_no_room() -> None:
+    async with running(GPU, prospect=FakeProspect) as (app, pilot):
+        await pilot.press("2", "z")
+        await settle(pilot, lambda: "→ 16.3 GiB" in "\n".join(lines(app)))
+        for size in ((3, 1), (1, 4), (120, 36)):
+            await pilot.resize_terminal(*size)
+            await pilot.pause()
+        assert app.crash is None

@@ -103,8 +103,9 @@ class Canvas:
             self._looks[y + row][x : x + width] = other._looks[row][:width]
 
     def look(self, x: int, y: int) -> str:
-        """Return the look of a cell."""
-        return self._looks[y][x]
+        """Return the look of a cell; outside there is none."""
+        inside = 0 <= x < self.width and 0 <= y < self.height
+        return self._looks[y][x] if inside else ""
 
     def frame(
         self, title: str, note: str, look: str, title_look: str, note_look: str, closed: bool
