@@ -125,6 +125,17 @@ def test_one_huge_step_does_not_flatten_the_rest() -> None:
     assert steps.highest == 9.0
 
 
+def test_the_quantiles_are_those_of_the_steps_that_the_chart_shows() -> None:
+    given = fake.facts(600)
+    slow = [dataclasses.replace(s, step_s=2.0, time=s.time + 2 * n) for n, s in
+            enumerate(given.recent[-200:])]  # fmt: skip
+    slow[-3] = dataclasses.replace(slow[-3], step_s=3.0)
+    view = build_view(dataclasses.replace(given, recent=[*given.recent[:-200], *slow]))
+    assert (view.steps.p50, view.steps.p95) == (2.0, 2.0)  # and not the 0.139 of a thousand
+    fast = build_view(given)
+    assert (fast.steps.p50, fast.steps.p95) == (0.139, 0.139 * 1.2)  # of more than is at hand
+
+
 def test_noise_of_a_stale_run_is_not_shown() -> None:
     view = build_view(dataclasses.replace(fake.facts(100), now=fake.NOW + 120))
     assert view.loss.trend_free is None

@@ -12,6 +12,7 @@ from batchtui.advise import noise
 from batchtui.records import Status, Step
 from batchtui.text import clean
 from batchtui.tui.assemble.memory import headroom
+from batchtui.tui.assemble.windows import RECENT_S
 from batchtui.tui.facts import Facts
 from batchtui.tui.view import (
     BatchView,
@@ -56,7 +57,7 @@ def steps_view(facts: Facts, alive: bool) -> StepsView:
     recent = [step for step in facts.recent if step.step_s is not None]
     if not points.x:
         return StepsView(reason=_nothing(facts, alive), startup=_startup(facts, alive))
-    p50, p95 = number_of(facts, "step_time_p50_s"), number_of(facts, "step_time_p95_s")
+    p50, p95 = _quantiles(facts, recent)
     highest = max((value for value in points.high if value is not None), default=None)
     ceiling = None
     if p95 is not None and highest is not None and highest > _CLIP * p95:
@@ -71,6 +72,17 @@ def steps_view(facts: Facts, alive: bool) -> StepsView:
         samples_per_s=facts.summary.samples_per_s,
         parts=step_parts(recent),
     )
+
+
+def _quantiles(facts: Facts, recent: Sequence[Step]) -> tuple[float | None, float | None]:
+    """Return median and 95th percentile of the step times that the chart shows.
+
+    The supervisor's are of more steps: those of fast ones, of which `recent` has but the end.
+    """
+    shown = sorted(step.step_s or 0.0 for step in recent if step.time > recent[-1].time - RECENT_S)
+    if len(shown) == len(recent):
+        return number_of(facts, "step_time_p50_s"), number_of(facts, "step_time_p95_s")
+    return shown[len(shown) // 2], shown[min(len(shown) - 1, len(shown) * 95 // 100)]
 
 
 def step_parts(recent: Sequence[Step]) -> tuple[Part, ...]:
