@@ -35,6 +35,7 @@ from batchtui.tui.source import RunSource
 from batchtui.tui.view import View
 
 BEGAN, GIB = 1_800_000_000.0, 1 << 30
+SPAN = (30, 900)  # of the steps looked at closely
 CONFIG = {"limits": {"memory": 0.95}, "optimizer": {"target": "SGD", "args": {"lr": 0.1}}}
 
 
@@ -198,6 +199,7 @@ def at(run: RunDirectory, moment: float, after: float) -> View:
     """Return what a replay shows of a moment that it comes back to from a later one."""
     clock = ReplayClock(BEGAN, BEGAN, now=lambda: 0.0)
     source = ReplaySource(run, clock)
+    source.span = SPAN
     source.read()  # learns how long the run is
     clock.go_to(after)
     source.read()
@@ -207,7 +209,9 @@ def at(run: RunDirectory, moment: float, after: float) -> View:
 
 def then(run: RunDirectory, moment: float) -> View:
     """Return what the screen showed when the store held no more than this."""
-    return RunSource(run, reader=RunReader(run, now=lambda: moment)).look(moment)
+    source = RunSource(run, reader=RunReader(run, now=lambda: moment))
+    source.span = SPAN
+    return source.look(moment)
 
 
 @settings(max_examples=15, deadline=None, phases=[Phase_.explicit, Phase_.generate])

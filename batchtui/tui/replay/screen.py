@@ -9,6 +9,7 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 
 from batchtui import units
+from batchtui.records import Status
 from batchtui.tui.palette import Palette
 from batchtui.tui.panes.advisor import AdvisorPane
 from batchtui.tui.panes.footer import FooterPane
@@ -32,14 +33,15 @@ class ReplayHeader(HeaderPane):
         super().draw(line, view)
         canvas.paste(line, 0, 0)
         if view.replay is not None and canvas.height > 1:
-            self._where(canvas, view.replay, view.status.alive)
+            goes_on = view.status.alive and view.status is not Status.LOST
+            self._where(canvas, view.replay, goes_on)
 
-    def _where(self, canvas: Canvas, replay: Replay, alive: bool) -> None:
+    def _where(self, canvas: Canvas, replay: Replay, goes_on: bool) -> None:
         days = replay.end - replay.start >= _DAY_S
         x = canvas.put(1, 1, " REPLAY ", "caution") + 1
         x = canvas.put(x, 1, _clock(replay.moment, days), "strong") + 2
         if replay.ended:
-            words, look = "now" if alive else "the end", "strong"
+            words, look = "now" if goes_on else "the end", "strong"
         elif replay.held:
             words, look = "held", "warn"
         else:

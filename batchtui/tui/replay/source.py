@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from batchtui.errors import StoreError
-from batchtui.records import Event
+from batchtui.records import Event, Status
 from batchtui.runs.directory import RunDirectory
 from batchtui.runs.moment import MomentReader
 from batchtui.text import clean
@@ -47,7 +47,7 @@ class ReplaySource(RunSource):
                 self._past = Past(self._run, WIDTH)
             self._moments.turn_to(scene.moment)
             view = self.look(scene.moment)._replace(replay=scene)
-        self._last = ((scene, self.span), view)
+        self._last = ((scene, self.span), view) if view.trouble is None else None
         return view
 
     def _go_on(self) -> None:
@@ -69,6 +69,8 @@ class ReplaySource(RunSource):
 
 def _note(view: View, successor: object) -> str:
     """Say what there is beyond the end of the replay."""
+    if view.status is Status.LOST:
+        return ""
     if view.status.alive:
         return f"it goes on: batchtui attach {view.run}"
     if successor:
