@@ -68,7 +68,8 @@ def pooled_variance(batches: Sequence[Batch]) -> Estimate:
     steps = sum(fading) ** 2 / sum(fade * fade for fade in fading)  # as many equal weights
     relative = math.sqrt(sum(jumps) / (2 * sum(fading[1:])) / steps) / pooled
     if relative > MAX_RELATIVE_ERROR:
-        return Estimate(reason=f"not enough data: s² known to ±{relative:.0%}")
+        within = 5 * math.ceil(20 * relative)  # in fives: it is no number that should tremble
+        return Estimate(reason=f"not enough data: s² known to ±{within}%")
     return Estimate(value=pooled)
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import random
+import re
 
 import pytest
 from hypothesis import given
@@ -52,7 +53,10 @@ def test_pooled_variance_says_when_it_knows_too_little() -> None:
     wild = [Batch(step, 8, 1.0, 10.0 ** (step % 3)) for step in range(5)]
     refused = noise.pooled_variance(wild)
     assert refused.value is None
-    assert "s² known to ±" in (refused.reason or "")
+    known = re.search(r"s² known to ±(\d+)%", refused.reason or "")
+    assert known is not None
+    assert int(known[1]) % 5 == 0
+    assert int(known[1]) > 100 * noise.MAX_RELATIVE_ERROR
 
 
 def test_trend_free_variance_matches_the_noise_of_the_batch_mean() -> None:

@@ -203,7 +203,7 @@ def test_an_ended_run_is_summed_up() -> None:
     told = {fact.label: fact.value + fact.rest for fact in build_view(given).summary}
     assert told["took"].startswith("4m10s from ")
     assert told["trained"] == "115,200 of 864,000 samples"
-    assert told["accuracy"] == "97.2% best 97.2% in epoch 12"
+    assert told["accuracy"] == "97.2% best 97.2%, epoch 12"
     assert told["speed"] == "460 samples/s 139 ms a step"
     assert told["peak"] == "4.4 GiB of 16.0 GiB"
     assert told["saved"] == "step 1,500"

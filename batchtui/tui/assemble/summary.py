@@ -22,11 +22,11 @@ def summary_of(facts: Facts) -> tuple[Fact, ...]:
     saved = [c for c in facts.checkpoints if c.error is None]
     of = f" of {units.count(total)}" if isinstance(total, (int, float)) else ""
     lines = [
-        Fact("loss", units.number(summary.loss), f" after {units.count(summary.steps)} steps"),
+        Fact("loss", units.number(summary.loss), f" in step {units.count(summary.steps)}"),
         Fact(
             "accuracy",
             units.MISSING if best is None else f"{measured[-1].accuracy:.1%}",
-            "" if best is None else f" best {best.accuracy:.1%} in epoch {best.epoch}",
+            "" if best is None else f" best {best.accuracy:.1%}, epoch {best.epoch}",
         ),
         Fact("peak", units.gib(summary.peak_bytes), limit),
         Fact("speed", units.rate(summary.samples_per_s),
