@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import threading
@@ -23,7 +24,7 @@ _MODE = re.compile(r"\x1b\[\?(\d+)([hl])")
 _ALTERNATE_SCREEN, _SYNCHRONIZED = "1049", "2026"
 _BEGIN, _END = "\x1b[?2026h", "\x1b[?2026l"
 _WORTH_SYNCHRONIZING = 64  # bytes
-_LAST_ANSWER = 1.0  # seconds
+_LAST_ANSWER = 5.0  # seconds; what leaves the screen waits behind the same bytes
 
 
 class CellDriver(LinuxDriver):
@@ -41,7 +42,7 @@ class CellDriver(LinuxDriver):
         mouse: bool = True,
         size: tuple[int, int] | None = None,
     ) -> None:
-        super().__init__(app, debug=debug, mouse=mouse, size=size)
+        super().__init__(app, debug=debug, mouse=mouse and not in_gnu_screen(), size=size)
         self._descriptor = terminal_descriptor()
         styles = Styles(colour=getattr(app, "colour", True))
         translate = to_ascii if getattr(app, "ascii_only", False) else None
@@ -163,6 +164,11 @@ class CellDriver(LinuxDriver):
             if self._model.touched and self.output is not None:
                 self.output.want()
         return data + question.encode()
+
+
+def in_gnu_screen() -> bool:
+    """Whether GNU screen is around us: with the mouse on it keeps Esc back until the next key."""
+    return "STY" in os.environ and "TMUX" not in os.environ
 
 
 def terminal_descriptor() -> int:

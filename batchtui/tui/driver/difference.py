@@ -12,7 +12,7 @@ from batchtui.tui.widgets.glyphs import is_narrow
 
 # Unchanged cells of the same style up to this many are sent again: a cursor move costs as much.
 _BRIDGE_BYTES = 4
-_AROUND_BYTES = 12  # of moves and styles, to guess what a run costs before it is sent
+_AROUND_BYTES = 20  # of moves and styles, to guess what a run costs before it is sent
 
 
 class Run(NamedTuple):
@@ -51,8 +51,8 @@ class Shown:
     def update(self, model: Model, room: float = math.inf) -> str:
         """Return what makes the terminal show the model, and count it as shown.
 
-        With room for so many bytes alone the most urgent rows come first, then those that waited
-        longest; what is left when it is filled stays touched.
+        The most urgent rows that differ come first and by themselves, those that waited longest
+        before others. With room for so many bytes alone, rows stay touched when it is filled.
         """
         start = ""
         if not self._known or len(self._text) != model.height:
@@ -63,14 +63,16 @@ class Shown:
             model.touch_all()
         runs: list[Run] = []
         odd: list[Run] = []
+        urgency = 0
         for y in sorted(model.touched, key=model.touched.__getitem__, reverse=True):
-            if room <= 0:
+            if room <= 0 or model.touched[y] < urgency:
                 break
-            del model.touched[y]
+            urgent = model.touched.pop(y)
             text, style = model.text[y], model.style[y]
             old_text, old_style = self._text[y], self._style[y]
             if text == old_text and style == old_style:
                 continue
+            urgency = urgent
             if is_narrow("".join(text)) and is_narrow("".join(old_text)):
                 changed = [*_changed_runs(y, text, style, old_text, old_style)]
                 runs += changed

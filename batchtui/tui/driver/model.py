@@ -85,7 +85,9 @@ class Model:
         y, x = self._y, self._x
         if not 0 <= y < self.height:
             return
-        self.touched[y] = max(self.urgency, self.touched.get(y, 0))
+        if self.touched.get(y, -1) < self.urgency:
+            self.touched.pop(y, None)  # behind those that this key has changed already
+            self.touched[y] = self.urgency
         if not is_narrow(text):
             self._draw_wide(text)
             return

@@ -100,10 +100,9 @@ class Pace:
     def _adjust(self, size: int, seconds: float) -> None:
         self._latency = min(self._latency, seconds)
         spent = seconds - self._latency
-        if spent > _AIM_S:
-            self.window = max(_LEAST, round(size * _AIM_S / spent))
-        elif 2 * size >= self.window:
-            self.window = min(2 * self.window, _LARGEST)
+        if spent > _AIM_S or 2 * size >= self.window:
+            fits = size * _AIM_S / spent if spent > 0 else math.inf
+            self.window = round(max(_LEAST, min(fits, 2 * self.window, _LARGEST)))
 
     def hold(self) -> float:
         """Return for how many seconds an answer is still worth waiting for; 0: there is room."""
