@@ -15,6 +15,7 @@ import math
 import os
 import pty
 import random
+import re
 import select
 import shutil
 import signal
@@ -53,6 +54,7 @@ _TRACING, _TRACE_S = "tracing", 180.0
 _PRESSES = 120
 # A start that writes nothing for this long is over; the screen looks again a second later.
 _PAUSE_S = 0.5
+_ASKED = re.compile(rb"(?:\x1b\[(\d+)H)?\x1b\[6n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,7 @@ def first_frame(program: Program, extra: dict[str, str]) -> float:
     received: list[tuple[float, bytes]] = []
     with terminal(program.command, extra) as (descriptor, _):
         while not received or select.select([descriptor], [], [], _PAUSE_S)[0]:
-            raw = os.read(descriptor, 1 << 16)
+            raw = _read(descriptor)
             received.append((time.perf_counter() - started, raw))
     screen = pyte.Screen(COLUMNS, ROWS)
     stream = pyte.ByteStream(screen)
@@ -128,7 +130,7 @@ def key_effects(program: Program, extra: dict[str, str]) -> list[float]:
             deadline = time.perf_counter() + seconds
             while (left := deadline - time.perf_counter()) > 0:
                 if select.select([descriptor], [], [], left)[0]:
-                    received.append((time.perf_counter(), os.read(descriptor, 1 << 16)))
+                    received.append((time.perf_counter(), _read(descriptor)))
 
         read(_SETTLE_S)
         os.write(descriptor, b"3")  # the chart of step times gets the keys
@@ -160,7 +162,7 @@ def wait_for_trace(program: Program, extra: dict[str, str]) -> None:
     with terminal(program.command, extra) as (descriptor, _):
         while time.perf_counter() < deadline:
             if select.select([descriptor], [], [], _PAUSE_S)[0]:
-                stream.feed(os.read(descriptor, 1 << 16))
+                stream.feed(_read(descriptor))
             elif program.marker in (shown := "\n".join(screen.display)) and _TRACING not in shown:
                 return
     raise RuntimeError(f"{program.name} was still tracing after {_TRACE_S:.0f} s")
@@ -185,8 +187,16 @@ def _drain(descriptor: int, seconds: float) -> int:
     deadline = time.perf_counter() + seconds
     while (left := deadline - time.perf_counter()) > 0:
         if select.select([descriptor], [], [], left)[0]:
-            received += len(os.read(descriptor, 1 << 16))
+            received += len(_read(descriptor))
     return received
+
+
+def _read(descriptor: int) -> bytes:
+    """Read what has come; tell where the cursor is to a program that asks, as terminals do."""
+    raw = os.read(descriptor, 1 << 16)
+    for question in _ASKED.finditer(raw):
+        os.write(descriptor, b"\x1b[%s;1R" % (question[1] or b"1"))
+    return raw
 
 
 def _cpu(process: psutil.Process) -> float:
