@@ -220,10 +220,7 @@ class RunStore:
         self._db.execute("PRAGMA synchronous = NORMAL")
         self._db.execute(f"PRAGMA journal_size_limit = {_WAL_SIZE}")
         self._db.execute("PRAGMA temp_store = MEMORY")
-        if _has_tables(self._db):
-            schema.complete(self._db)
-        else:
-            schema.create(self._db)
+        (schema.complete if _has_tables(self._db) else schema.create)(self._db)
         self._written = dict(self._db.execute("SELECT key, value FROM meta"))
         self._gpus = set(rollups.groups(self._db, rollups.GPU))
 
@@ -244,8 +241,7 @@ class RunStore:
         )
         for insert, records in tables:
             db.executemany(insert.sql, map(insert.row, records))
-        if pending.log_sizes:
-            db.execute(rows.FORGET_LOG_SIZES, [MAX_LOG_SIZES])
+        db.execute(rows.FORGET_LOG_SIZES, [MAX_LOG_SIZES])
         for rank, peaks in pending.peaks.items():
             db.execute(
                 "UPDATE ranks SET step = max(coalesce(step, 0), :step), "
