@@ -90,7 +90,7 @@ def test_ctrl_z_suspends_and_fg_draws_all_of_it_again(answers: bool) -> None:
     with showing("moving", answers=answers) as terminal:
         terminal.answers = False  # from now on: a question is under way
         terminal.press(b"\x1a")
-        assert terminal.wait_for(lambda: b"\x1b[?1049l" in terminal.output, 5)
+        assert terminal.wait_for(lambda: b"\x1b[?1049l" in terminal.output)
         deadline = time.monotonic() + 5
         while time.monotonic() < deadline:
             if os.waitpid(terminal.pid, os.WNOHANG | os.WUNTRACED) != (0, 0):

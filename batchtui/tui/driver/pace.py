@@ -129,9 +129,16 @@ class Pace:
                 self._changed.wait(left)
 
     def end(self, timeout: float) -> None:
-        """Ask no more, and hold nothing back once the last answer has come or that time passed."""
+        """Ask no more, and hold nothing back once the last answer has come.
+
+        It is awaited for a second more than the line needs, if that is known, and no longer than
+        the timeout.
+        """
         with self._changed:
             self._open = False
+            if self._answered > -math.inf:
+                size = sum(piece.size for piece in self._under_way)
+                timeout = min(timeout, 1.0 + size * _AIM_S / self.window)
             self._changed.wait_for(lambda: not (self._answering and self._under_way), timeout)
             self._answering = False
             self._under_way.clear()
