@@ -32,7 +32,7 @@ _ASKED = b"\x1b[?2026$p"  # whether it has synchronized output
 # Pressed in turns; what comes with the first key and goes with the second, at the top and last.
 _ACTIONS = {
     "the view held": (b" ", b" ", "paused", "paused"),
-    "a chart zoomed": (b"z", b"z", r"\A.*\n╭³ Step time", "Closer, wider"),
+    "a chart zoomed": (b"z", b"z", r"\A.*\n╭³ Step time", "Closer"),
     "the help": (b"?", b"\x1b", "─ Help ─", "leave: detach or stop"),
 }
 

@@ -134,7 +134,7 @@ def key_effects(program: Program, extra: dict[str, str]) -> list[float]:
 
         read(_SETTLE_S)
         os.write(descriptor, b"3")  # the chart of step times gets the keys
-        for key, text in ((b" ", "paused"), (b"z", "Closer, wider")):
+        for key, text in ((b" ", "paused"), (b"z", "Closer")):
             for index in range(_PRESSES // 2):
                 read(chance.uniform(0.2, 0.5))
                 presses.append((time.perf_counter(), text, index % 2 == 0))
