@@ -17,7 +17,7 @@ from batchtui.tui.themes import THEMES
 from batchtui.tui.widgets.pane import Pane
 from tests.tui import fake
 from tests.tui.fake import facts, gpu, machine
-from tests.tui.screen import has, lines, running, settle
+from tests.tui.screen import STATES, has, lines, running, settle
 
 GPU = machine(gpus=(gpu(),))
 
@@ -136,6 +136,14 @@ def test_every_theme_can_be_read_on_its_grounds() -> None:
             }.items():  # fmt: skip
                 one, other = sorted((light(hues[look]), light(hues[ground])))
                 assert (other + 0.05) / (one + 0.05) >= least, (theme, look, ground)
+
+
+async def test_question_mark_explains_the_summary_of_an_ended_run() -> None:
+    async with running(STATES["finished"]) as (app, pilot):
+        await pilot.press("6", "question_mark")
+        assert has(app, "What came of a run that has ended")
+        await pilot.press("escape", "greater_than_sign", "question_mark")
+        assert has(app, "the largest batch size forecast to fit")
 
 
 async def test_y_copies_what_the_pane_says_and_nothing_else() -> None:

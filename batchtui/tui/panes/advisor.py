@@ -22,7 +22,7 @@ class AdvisorPane(Pane):
 
     def note(self, view: View) -> tuple[str, str]:
         outlook = self.outlook
-        if outlook is None or (view.summary and self._chosen(view) is None):
+        if outlook is None or self._sums_up(view):
             return "", "dim"
         if outlook.reason is not None:
             return f"forecast: {glyphs.clip(outlook.reason, max(0, self.size.width - 18))}", "dim"
@@ -40,11 +40,18 @@ class AdvisorPane(Pane):
         return forecast.verdict, VERDICT_LOOKS[forecast.verdict]
 
     def heading(self, view: View) -> str:
-        return "Summary" if self._chosen(view) is None and view.summary else self.title
+        return "Summary" if self._sums_up(view) else self.title
+
+    @property
+    def topic(self) -> str:
+        return "summary" if self.view is not None and self._sums_up(self.view) else "advisor"
+
+    def _sums_up(self, view: View) -> bool:
+        return self._chosen(view) is None and bool(view.summary)
 
     def draw(self, canvas: Canvas, view: View) -> None:
         batch, chosen = view.batch, self._chosen(view)
-        if chosen is None and view.summary:
+        if self._sums_up(view):
             from batchtui.tui.panes.summary import draw_summary
 
             draw_summary(canvas, view.summary)

@@ -72,6 +72,16 @@ _PANES = {
             ("largest safe", "the largest batch size forecast to fit"),
         ),
     ),
+    "summary": (
+        "Summary",
+        "What came of a run that has ended. Once a batch size is chosen the advisor is here, and "
+        "the run can go on at it.",
+        (
+            ("peak", "the most memory that it held"),
+            ("speed", "of its last steps"),
+            ("saved", "the newest checkpoint: where a restart goes on"),
+        ),
+    ),
 }
 _CHART = (
     ("left right", "move the cursor, which reads values; with shift: faster"),

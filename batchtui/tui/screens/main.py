@@ -175,8 +175,8 @@ class MainScreen(ArrangingScreen):
         """Explain the focused pane, and the keys."""
         from batchtui.tui.screens.help import HelpDialog
 
-        pane = self.focused.id if self.focused is not None else None
-        self.app.push_screen(HelpDialog(*self._look, pane or "log", self.has_class("zoomed")))
+        pane = self.focused.topic if isinstance(self.focused, Pane) else "log"
+        self.app.push_screen(HelpDialog(*self._look, pane, self.has_class("zoomed")))
 
     def action_filter(self) -> None:
         """Type what log lines must have."""

@@ -44,6 +44,11 @@ class Pane(Widget, can_focus=True):
         """Return the title in the frame."""
         return self.title
 
+    @property
+    def topic(self) -> str:
+        """Return by which name the help explains it."""
+        return self.id or ""
+
     def note(self, view: View) -> tuple[str, str]:
         """Return the text at the frame's lower right, and its look."""
         return "", "dim"
