@@ -46,7 +46,9 @@ class Milestones:
         """Evaluate and report; return False where a stop came in between."""
         config, epoch = self.config.training, self.progress.epoch
         loss = tally.loss / tally.samples if tally.samples else math.nan
-        words = [f"epoch {epoch}/{config.epochs}", f"loss {loss:.4g}"]
+        # In columns: each number keeps its digits, and its place from line to line.
+        number = f"{epoch:>{len(str(config.epochs))}}"
+        words = [f"epoch {number}/{config.epochs}", f"loss {loss:<#7.4g}"]
         due = config.evaluate_every and (
             epoch % config.evaluate_every == 0 or epoch == config.epochs
         )
@@ -55,9 +57,9 @@ class Milestones:
             if result is None:
                 return False
             if result.accuracy is not None:
-                words.append(f"accuracy {result.accuracy * 100:.1f} %")
+                words.append(f"accuracy {result.accuracy:.1%}")
             else:
-                words.append(f"held-out loss {result.loss:.4g}")
+                words.append(f"held-out loss {result.loss:#.4g}")
         if tally.seconds:
             rate = tally.samples * self.team.world_size / tally.seconds
             words.append(f"{rate:,.0f} samples/s")
