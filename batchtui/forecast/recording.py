@@ -71,14 +71,25 @@ def superlinear(low: Recording, high: Recording, sizes: tuple[int, int]) -> bool
     )
 
 
-def affine(low: Recording, high: Recording, probe: Recording, sizes: tuple[int, int, int]) -> bool:
-    """Whether every event at the third size follows from the first two, to the byte."""
-    if low.sequence() != probe.sequence():
-        return False
-    first, second, third = sizes
-    return all(
-        (b.size - a.size) * (third - first) == (c.size - a.size) * (second - first)
-        for (_, a, _), (_, b, _), (_, c, _) in zip(
-            low.events, high.events, probe.events, strict=True
-        )
-    )
+def curves(recordings: dict[int, Recording]) -> dict[int, float] | None:
+    """Find the parabolas through three sizes that a fourth confirms, to the byte.
+
+    Returns for each storage that lies on no line the bytes a squared sample; None: there are
+    none, or the operations differ.
+    """
+    (first, low), (second, high), (third, middle), (fourth, probe) = recordings.items()
+    if any(each.sequence() != low.sequence() for each in (middle, probe)):
+        return None
+    found: dict[int, float] = {}
+    for (_, a, _), (_, b, _), (_, c, _), (_, d, _) in zip(
+        low.events, high.events, middle.events, probe.events, strict=True
+    ):
+        slope = (b.size - a.size) / (second - first)
+        beyond = c.size - a.size - slope * (third - first)
+        square = beyond / ((third - first) * (third - second))
+        expected = a.size + slope * (fourth - first) + square * (fourth - first) * (fourth - second)
+        if round(expected) != d.size:
+            return None
+        if abs(beyond) >= 1:
+            found[a.number] = square
+    return found

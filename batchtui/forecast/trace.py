@@ -23,13 +23,14 @@ from batchtui.forecast.events import ALLOCATE, CATEGORIES, PHASES, Trace
 from batchtui.forecast.fake_device import FakeDevice
 from batchtui.forecast.hollow import HollowModel, unfilled
 from batchtui.forecast.recorder import Recorder, TraceTimeout
-from batchtui.forecast.recording import Recording, affine, canonical, merged, superlinear
+from batchtui.forecast.recording import Recording, canonical, curves, merged, superlinear
 from batchtui.forecast.rehearsal import Plan, Task, rehearse
 from batchtui.forecast.workspaces import MeasuredWorkspaces, ResidentWorkspaces
 
 DEFAULT_SIZES = (8, 32)
 _CPU_SIZES = (64, 32, 16, 8, 4)  # on a CPU convolutions run for real: the largest affordable
 _ONE_SIZE = "the operations depend on the batch size: traced at this one alone"
+_NO_CURVE = "memory grows faster than the batch: traced at this size alone"
 _CPU_WORK = 60e9  # floating-point operations spent on them, about a second on two cores
 
 
@@ -49,7 +50,6 @@ def trace_model(
     device: str = "cuda",
     time_limit: float | None = None,
     fingerprint: str = "",
-    check_size: int | None = None,
     resident: bool = False,
 ) -> Trace:
     """Trace a task in the generic loop; see `trace_steps`."""
@@ -61,7 +61,6 @@ def trace_model(
         device=device,
         time_limit=time_limit,
         fingerprint=fingerprint,
-        check_size=check_size,
         resident=resident,
     )
 
@@ -75,7 +74,6 @@ def trace_steps(
     device: str = "cuda",
     time_limit: float | None = None,
     fingerprint: str = "",
-    check_size: int | None = None,
     resident: bool = False,
 ) -> Trace:
     """Trace training steps at two batch sizes, which stand for every other size.
@@ -88,8 +86,6 @@ def trace_steps(
             operations differ between them, the trace holds for the second size only.
         device: what is forecast for, "cuda" or "cpu".
         time_limit: seconds after which to give up.
-        check_size: a third size that must follow from the two, else the second alone is valid;
-            by default there is one where something grows faster than the batch.
         resident: on a CPU, count the pages that convolutions touch instead of what they ask for.
 
     Raises:
@@ -118,7 +114,7 @@ def trace_steps(
         if device == "cpu":
             tracer.workspaces = ResidentWorkspaces() if resident else MeasuredWorkspaces()
         try:
-            trace = tracer.trace(batch_sizes or tracer.affordable_sizes(), check_size)
+            trace = tracer.trace(batch_sizes or tracer.affordable_sizes())
         except TraceTimeout:
             raise TraceError(
                 f"tracing the model takes longer than {time_limit:.0f} s (`batchtui forecast "
@@ -188,7 +184,7 @@ class _Tracer:
         self._recordings: dict[int, Recording] = {}
         self.workspaces: MeasuredWorkspaces | None = None
 
-    def trace(self, batch_sizes: tuple[int, int], check_size: int | None) -> Trace:
+    def trace(self, batch_sizes: tuple[int, int]) -> Trace:
         """Trace at both sizes, at the second alone if the two do not match."""
         first, second = batch_sizes
         high = self._record(second)
@@ -202,13 +198,14 @@ class _Tracer:
             if low.sequence() != high.sequence():
                 fixed = True
                 self._notes.append(_ONE_SIZE)
-        if not fixed and check_size is None and superlinear(low, high, (first, second)):
-            check_size = (first + second) // 2
-        if not fixed and check_size is not None:
-            probe = self._record(check_size)
-            if not affine(low, high, probe, (first, second, check_size)):
+        squares: dict[int, float] | None = {}
+        if not fixed and superlinear(low, high, (first, second)):
+            between = (first + second) // 2, (first + 3 * second) // 4
+            more = {size: self._record(size) for size in between}
+            squares = curves({first: low, second: high, **more}) if len(more) == 2 else None
+            if squares is None:
                 fixed = True
-                self._notes.append("memory is not linear in the batch size: traced at this one")
+                self._notes.append(_NO_CURVE)
         if fixed:
             low, first = high, second
         if self.workspaces is not None:
@@ -226,6 +223,7 @@ class _Tracer:
             events=[*self._kept(), *merged(low, high)],
             assumptions=(*self._notes, *self._standing_notes()),
             torch=torch.__version__,
+            squares=squares or {},
         )
 
     def affordable_sizes(self) -> tuple[int, int]:

@@ -203,33 +203,60 @@ def test_a_trace_that_takes_too_long_is_given_up():
         trace_model(task(), Plan(), time_limit=0.0)
 
 
-def test_memory_that_is_quadratic_is_traced_at_the_wanted_size_only():
-    quadratic = task(loss=lambda output, batch: (output @ output.T).mean())
-    trace = trace_model(quadratic, Plan(), batch_sizes=(8, 16), check_size=32)
-    assert trace.batch_sizes == (16, 16)
-    assert any("not linear" in note for note in trace.assumptions)
-    alone = trace_model(quadratic, Plan(), batch_sizes=(16, 16))
+def mixing(size):
+    return torch.empty(size, 9, 64), torch.zeros(size, dtype=torch.int64)
+
+
+class Mixing(nn.Module):
+    """Attention between samples: batch_first was forgotten."""
+
+    def __init__(self):
+        super().__init__()
+        self.mixes = nn.TransformerEncoderLayer(64, 4, 64)
+        self.head = nn.Linear(64, 10)
+
+    def forward(self, words):
+        return self.head(self.mixes(words).mean(1))
+
+
+def contrastive(output, batch):
+    return (output @ output.T).softmax(1).mean()
+
+
+def distances(output, batch):
+    return torch.pdist(output).mean()
+
+
+@pytest.mark.parametrize(
+    ("squared", "device"),
+    [
+        (task(loss=contrastive), "cuda"),
+        (task(Wide, loss=distances, batch=wide_batch), "cpu"),
+        (task(Mixing, batch=mixing), "cuda"),
+    ],
+)
+def test_what_grows_with_the_square_of_the_batch_follows_too(squared, device):
+    trace = trace_model(squared, Plan(), device=device)
+    assert trace.scales
+    assert trace.squares
+    trace = Trace.from_json(trace.to_json())
+    wanted = 150
+    direct = trace_model(squared, Plan(), device=device, batch_sizes=(wanted, wanted))
+    assert [e[:1] + e[2:3] for e in trace.at(wanted) if CATEGORIES[e[3]] != "workspace"] == [
+        e[:1] + e[2:3] for e in direct.at(wanted) if CATEGORIES[e[3]] != "workspace"
+    ]
+
+
+def test_what_grows_faster_still_is_traced_at_the_wanted_size_only():
+    def triples(output, batch):
+        pairs = output @ output.T
+        return (pairs[:, :, None] * pairs[None]).mean()
+
+    trace = trace_model(task(loss=triples), Plan())
+    assert trace.batch_sizes == (32, 32)
+    assert any("grows faster than the batch" in note for note in trace.assumptions)
+    alone = trace_model(task(loss=triples), Plan(), batch_sizes=(16, 16))
     assert any("traced at this one alone" in note for note in alone.assumptions)
-
-
-def test_what_grows_with_the_square_of_the_batch_is_noticed_unasked():
-    """A contrastive loss, or attention between the samples where batch_first was forgotten."""
-    quadratic = task(loss=lambda output, batch: (output @ output.T).mean())
-    trace = trace_model(quadratic, Plan())
-    assert not trace.scales
-    assert any("not linear" in note for note in trace.assumptions)
-
-    class Mixed(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.mixes = nn.TransformerEncoderLayer(64, 4, 64)
-            self.head = nn.Linear(64, 10)
-
-        def forward(self, words):
-            return self.head(self.mixes(words).mean(1))
-
-    mixed = task(Mixed, batch=lambda size: (torch.empty(size, 9, 64), torch.zeros(size).long()))
-    assert not trace_model(mixed, Plan()).scales
 
 
 def test_evaluation_comes_last():
