@@ -25,7 +25,10 @@ from benchmarks import language_model_sizes
 
 ROOT = Path(__file__).resolve().parent.parent
 # The tracer: a trace by other code is another trace. The rest only reads traces.
-_TRACER = ("answers", "fake_device", "hollow", "recorder", "recording", "rehearsal", "trace")
+_TRACER = (
+    *("answers", "fake_device", "hollow", "recorder", "recording", "rehearsal", "stand_ins"),
+    "trace",
+)
 _MODELS = ("language_models", "language_model_sizes", "vision_models")
 SIZES = (64, 128)
 IMAGE_SIZE = 224  # of a vision model where the table states none

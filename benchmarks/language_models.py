@@ -117,7 +117,7 @@ def _code() -> str:
     digest = hashlib.sha256()
     tracer = (
         *("answers", "fake_device", "hollow", "recorder"),
-        *("recording", "rehearsal", "trace", "workspaces"),
+        *("recording", "rehearsal", "stand_ins", "trace", "workspaces"),
     )
     files = [ROOT / "batchtui" / "forecast" / f"{name}.py" for name in tracer]
     for path in [*sorted(Path(__file__).parent.glob("language_model*.py")), *files]:

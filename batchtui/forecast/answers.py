@@ -8,14 +8,15 @@ everything), else the harmless one. Each kind of answer is noted once, in words 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 import torch.nn.functional as functional
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensor
-from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from batchtui.forecast.stand_ins import Replacing, moves_to
 
 _ops = torch.ops.aten
 
@@ -117,27 +118,15 @@ def _full_indices(indices: Iterable[Any]) -> list[Any]:
     return full
 
 
-class ReplacementMode(TorchFunctionMode):
+class ReplacementMode(Replacing):
     """Replace the few Python-level functions that ask a real device or real values."""
 
-    def __init__(self, notes: list[str], device: str) -> None:
-        super().__init__()
+    def __init__(self, notes: list[str], device: torch.device) -> None:
+        super().__init__({torch.Tensor.tolist: self._to_list, torch.Tensor.numpy: self._to_numpy})
         self._notes = notes
-        self._replacements: dict[Any, Callable[..., Any]] = {
-            torch.Tensor.tolist: self._to_list,
-            torch.Tensor.numpy: self._to_numpy,
-        }
-        if device == "cuda":
-            self._replacements[functional.scaled_dot_product_attention] = attention
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Iterable[type],
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        return self._replacements.get(func, func)(*args, **(kwargs or {}))
+        if device.type == "cuda":
+            self.replacements |= moves_to(device)
+            self.replacements[functional.scaled_dot_product_attention] = attention
 
     def _to_list(self, tensor: torch.Tensor) -> Any:
         self._note("values read by tolist() are 0")

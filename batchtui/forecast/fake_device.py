@@ -17,11 +17,16 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from batchtui.forecast.answers import ReplacementMode, ValueMode
+from batchtui.forecast.stand_ins import (
+    amp_is_available,
+    foreach_takes_fake_tensors,
+    no_driver_asked,
+)
 
 _CPU = torch.device("cpu")
 _READ_DEVICE = torch.ops.prim.device.default
@@ -179,19 +184,20 @@ class FakeDevice:
             if self.kind == "cuda":
                 # Backward threads are per device, and this one has none.
                 stack.enter_context(torch.autograd.set_multithreading_enabled(False))
+                stack.enter_context(no_driver_asked())
                 stack.enter_context(_custom_functions_counted(self._engine))
                 stack.enter_context(_DeviceMode(self._engine, self.device))
             stack.enter_context(ValueMode(notes))
             if recorder is not None:
                 stack.enter_context(recorder)
-            modes: list[TorchFunctionMode] = [ReplacementMode(notes, self.kind)]
+            modes: list[TorchFunctionMode] = [ReplacementMode(notes, self.device)]
             if self.kind == "cuda":
-                stack.enter_context(_amp_is_available())
+                stack.enter_context(amp_is_available())
                 modes.append(_CallMode(self._engine))
             stack.enter_context(_backward_told(self._engine, modes))
             for mode in modes:
                 stack.enter_context(mode)
-            stack.enter_context(_foreach_takes_fake_tensors())
+            stack.enter_context(foreach_takes_fake_tensors())
             yield
 
     def empty_like(self, tensor: torch.Tensor) -> torch.Tensor:
@@ -250,34 +256,3 @@ def _backward_told(engine: _Engine, modes: list[TorchFunctionMode]) -> Iterator[
         yield
     finally:
         autograd._engine_run_backward = original
-
-
-@contextlib.contextmanager
-def _foreach_takes_fake_tensors() -> Iterator[None]:
-    """Let optimizers and clipping choose foreach for fake tensors as they would for real ones."""
-    import torch.optim.optimizer as optimizer
-    import torch.utils._foreach_utils as foreach
-
-    lists: list[Any] = [optimizer._foreach_supported_types, foreach._foreach_supported_types]
-    for types in lists:
-        types.append(FakeTensor)
-    try:
-        yield
-    finally:
-        for types in lists:
-            types.remove(FakeTensor)
-
-
-@contextlib.contextmanager
-def _amp_is_available() -> Iterator[None]:
-    """Let autocast and the gradient scaler work for CUDA where there is none."""
-    import torch.cuda.amp.common as common
-
-    cuda: Any = torch.cuda
-    originals = common.amp_definitely_not_available, cuda.is_bf16_supported
-    common.amp_definitely_not_available = lambda: False
-    cuda.is_bf16_supported = lambda *args, **kwargs: True
-    try:
-        yield
-    finally:
-        common.amp_definitely_not_available, cuda.is_bf16_supported = originals

@@ -15,6 +15,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from batchtui.forecast.fake_device import FakeDevice
+from batchtui.forecast.stand_ins import Replacing, moves_to, no_driver_asked
 
 _LARGE = 4096  # elements; smaller tensors hold what constructors read: schedules, ratios
 _FILLS = frozenset(
@@ -29,7 +30,7 @@ _FACTORIES = frozenset(f"aten::{name}" for name in ["zeros", "ones", "full", "ra
 
 
 class _Unfilled(TorchDispatchMode):
-    """Skip what would only write to a large tensor."""
+    """Skip what would only write to a large tensor, and keep all of them on the CPU."""
 
     def __torch_dispatch__(
         self,
@@ -39,6 +40,8 @@ class _Unfilled(TorchDispatchMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
+        if (device := kwargs.get("device")) is not None and device.type == "cuda":
+            kwargs = {**kwargs, "device": torch.device("cpu")}  # it is moved after it is built
         name = func._schema.name
         if name in _FILLS and isinstance(args[0], torch.Tensor) and args[0].numel() >= _LARGE:
             return args[0]
@@ -51,8 +54,12 @@ class _Unfilled(TorchDispatchMode):
 
 
 @contextlib.contextmanager
-def unfilled() -> Iterator[None]:
-    """Run a constructor without initialising what it makes."""
+def unfilled(device: str) -> Iterator[None]:
+    """Run a constructor without initialising what it makes.
+
+    Args:
+        device: what is forecast for; on "cuda" a constructor may move its parts there itself.
+    """
     init: Any = torch.nn.init
     originals = {
         name: function
@@ -66,7 +73,11 @@ def unfilled() -> Iterator[None]:
     for name in originals:
         setattr(init, name, leave)
     try:
-        with _Unfilled():
+        with contextlib.ExitStack() as stack:
+            if device == "cuda":
+                stack.enter_context(no_driver_asked())
+                stack.enter_context(Replacing(moves_to(torch.device("cpu"))))
+            stack.enter_context(_Unfilled())
             yield
     finally:
         for name, function in originals.items():

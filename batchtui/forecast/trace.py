@@ -97,7 +97,7 @@ def trace_steps(
     notes: list[str] = []
     failure: TraceError | None = None
     try:
-        with unfilled():
+        with unfilled(device):
             model = HollowModel(build())
     except ConfigError as error:
         # Arguments that it does not take, or no module at all: it cannot train either.

@@ -320,6 +320,25 @@ def test_recomputed_activations_are_not_held(device):
     assert peak(reentrant, 256) < peak(plain, 256) * 1.02
 
 
+def test_code_that_says_cuda_outright_needs_no_driver_either():
+    class Outright(Small):
+        def __init__(self):
+            super().__init__()
+            self.body.cuda()
+            self.register_buffer("shift", torch.zeros(1, device="cuda"))
+
+        def forward(self, pictures):
+            torch.cuda.synchronize()
+            shifted = pictures.to("cuda").cuda() + torch.ones(1, device="cuda") + self.shift
+            return super().forward(shifted)
+
+    trace = trace_model(task(Outright), Plan(), device="cuda")
+    assert trace.method == "fake cuda", trace.assumptions
+    assert peak(trace, 64) > peak(trace_model(task(), Plan(), device="cuda"), 64)
+    with pytest.raises(TraceError, match="no NVIDIA driver"):  # nor would it train there
+        trace_model(task(Outright), Plan(), device="cpu")
+
+
 def test_a_leaf_made_in_the_step_can_be_differentiated():
     def penalty(module, batch):
         pictures = batch[0].detach().requires_grad_()
