@@ -59,6 +59,11 @@ class ValueMode(TorchDispatchMode):
             self._note("masked_select() selects every element")
             shape = torch.broadcast_shapes(args[0].shape, args[1].shape)
             return args[0].new_empty((shape.numel(),))
+        if func is _ops._unique2.default:
+            self._note("unique() finds every element")
+            tensor = args[0]
+            every = tensor.new_empty(tensor.shape, dtype=torch.int64)
+            return tensor.new_empty((tensor.numel(),)), every, every.new_empty((tensor.numel(),))
         name = func._schema.name
         if name.startswith("aten::_fused_") and not func._schema.returns:
             return None  # a fused optimizer updates in place; not all have fake kernels

@@ -122,6 +122,8 @@ class Recorder(TorchDispatchMode):
         """Record the tensor's storage unless it is known or lies elsewhere."""
         if not isinstance(tensor, FakeTensor) or tensor.fake_device.type != self._kind:
             return
+        if tensor.layout is not torch.strided:
+            return  # a sparse tensor is made of others, recorded when they were made
         storage = storage_of(tensor)
         key, size = storage._cdata, storage.nbytes()
         known = self._live.get(key)
@@ -136,7 +138,7 @@ class Recorder(TorchDispatchMode):
 
     def mark(self, tensor: torch.Tensor | None, category: str) -> None:
         """Say what the storage of `tensor` is for."""
-        if isinstance(tensor, FakeTensor):
+        if isinstance(tensor, FakeTensor) and tensor.layout is torch.strided:
             known = self._live.get(storage_of(tensor)._cdata)
             if known is not None and known[0].category is None:
                 known[0].category = category

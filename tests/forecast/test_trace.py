@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 
 import pytest
 
@@ -337,6 +338,27 @@ def test_code_that_says_cuda_outright_needs_no_driver_either():
     assert peak(trace, 64) > peak(trace_model(task(), Plan(), device="cuda"), 64)
     with pytest.raises(TraceError, match="no NVIDIA driver"):  # nor would it train there
         trace_model(task(Outright), Plan(), device="cpu")
+
+
+def test_sparse_gradients_and_unique_values():
+    class Bag(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.words = nn.EmbeddingBag(9000, 64, mode="sum", sparse=True)
+            self.head = nn.Linear(64, 10)
+
+        def forward(self, numbers):
+            assert numbers.unique().numel()
+            return self.head(self.words(numbers))
+
+    def sentences(size):
+        return torch.zeros(size, 20, dtype=torch.int64), torch.zeros(size, dtype=torch.int64)
+
+    plain = partial(torch.optim.SGD, lr=0.1)
+    trace = trace_model(task(Bag, plain, batch=sentences), Plan())
+    assert trace.method == "fake cuda", trace.assumptions
+    assert "unique() finds every element" in trace.assumptions
+    assert peak(trace, 8) < 2 * 9000 * 64 * 4 + 2 * CUBLAS_WORKSPACE  # no dense gradient
 
 
 def test_a_leaf_made_in_the_step_can_be_differentiated():
