@@ -26,8 +26,8 @@ from benchmarks import language_model_sizes
 ROOT = Path(__file__).resolve().parent.parent
 # The tracer: a trace by other code is another trace. The rest only reads traces.
 _TRACER = (
-    *("answers", "fake_device", "hollow", "recorder", "recording", "rehearsal", "stand_ins"),
-    "trace",
+    *("answers", "fake_device", "hollow", "ladder", "recorder", "recording", "rehearsal"),
+    *("stand_ins", "trace"),
 )
 _MODELS = ("language_models", "language_model_sizes", "vision_models")
 SIZES = (64, 128)

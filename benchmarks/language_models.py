@@ -116,7 +116,7 @@ def _code() -> str:
     """Identify the tracer's code: a trace by other code is no cached one."""
     digest = hashlib.sha256()
     tracer = (
-        *("answers", "fake_device", "hollow", "recorder"),
+        *("answers", "fake_device", "hollow", "ladder", "recorder"),
         *("recording", "rehearsal", "stand_ins", "trace", "workspaces"),
     )
     files = [ROOT / "batchtui" / "forecast" / f"{name}.py" for name in tracer]

@@ -11,7 +11,8 @@ from torch.utils import _pytree as pytree
 from torch.utils.data import default_collate
 
 from batchtui.errors import BatchtuiError
-from batchtui.forecast.trace import TraceError, one_line
+from batchtui.forecast.ladder import one_line
+from batchtui.forecast.trace import TraceError
 from batchtui.train import data
 
 

@@ -10,6 +10,7 @@ workspace at the first product of the forward and of the backward pass, in categ
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gc
 import time
@@ -22,6 +23,7 @@ from batchtui.errors import BatchtuiError, ConfigError
 from batchtui.forecast.events import ALLOCATE, CATEGORIES, PHASES, Trace
 from batchtui.forecast.fake_device import FakeDevice
 from batchtui.forecast.hollow import HollowModel, unfilled
+from batchtui.forecast.ladder import ladder, one_line
 from batchtui.forecast.recorder import Recorder, TraceTimeout
 from batchtui.forecast.recording import Recording, canonical, curves, merged, superlinear
 from batchtui.forecast.rehearsal import Plan, Task, rehearse
@@ -96,9 +98,13 @@ def trace_steps(
     deadline = None if time_limit is None else started + time_limit
     notes: list[str] = []
     failure: TraceError | None = None
-    try:
+
+    def built() -> HollowModel:
         with unfilled(device):
-            model = HollowModel(build())
+            return HollowModel(build())
+
+    try:
+        model = built()
     except ConfigError as error:
         # Arguments that it does not take, or no module at all: it cannot train either.
         if error.__cause__ is None or isinstance(error.__cause__, TypeError):
@@ -108,9 +114,9 @@ def trace_steps(
         raise TraceError(f"the model cannot be built: {one_line(error)}") from error
     if callable(channels_last):
         channels_last = channels_last(model.module)
-    for kind in _ladder(device, notes):
+    for kind in ladder(device, notes):
         attempt = list(notes)
-        tracer = _Tracer(rehearsal, model, channels_last, kind, device, attempt, deadline)
+        tracer = _Tracer(rehearsal, model, channels_last, kind, device, attempt, deadline, built)
         if device == "cpu":
             tracer.workspaces = ResidentWorkspaces() if resident else MeasuredWorkspaces()
         try:
@@ -131,34 +137,6 @@ def trace_steps(
     raise failure
 
 
-def _ladder(device: str, notes: list[str]) -> list[str]:
-    if device != "cuda":
-        return ["cpu"]
-    reason = fake_cuda_failure()
-    if reason is None:
-        return ["cuda", "cpu"]
-    notes.append(f"torch {torch.__version__} cannot fake CUDA here: {reason}")
-    return ["cpu"]
-
-
-def fake_cuda_failure() -> str | None:
-    """Try a small backward pass on fake CUDA tensors; return why it fails, or None."""
-    try:
-        fake = FakeDevice("cuda")
-        layers = torch.nn.Sequential(
-            torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.Flatten()
-        )
-        HollowModel(layers).put_on(fake, lambda tensor, category: None)
-        with fake.context([]):
-            nodes = fake.accumulators(layers.parameters())
-            layers(torch.empty(2, 3, 4, 4, device=fake.device)).sum().backward()
-            devices = {p.grad.device.type for p in layers.parameters() if p.grad is not None}
-        del nodes
-    except Exception as error:
-        return one_line(error)
-    return None if devices == {"cuda"} else f"gradients come out on {devices or 'nothing'}"
-
-
 class _Tracer:
     """Rehearse a task on one kind of fake tensors."""
 
@@ -171,7 +149,9 @@ class _Tracer:
         target: str,
         notes: list[str],
         deadline: float | None,
+        rebuild: Callable[[], HollowModel],
     ) -> None:
+        self._rebuild = rebuild
         self._rehearsal = rehearsal
         self._model = model
         self._channels_last = channels_last
@@ -193,8 +173,14 @@ class _Tracer:
         if fixed:
             self._notes.append(_ONE_SIZE)
         if not fixed and low.sequence() != high.sequence():
-            # The first pass may have filled a cache in the model: then a second one matches.
-            high = self._record(second, again=True)
+            # The first pass may have filled a cache in the model, which stays: a new model fills
+            # it again. One that outlives the model is there on a second pass.
+            with contextlib.suppress(Exception):
+                self._model = self._rebuild()
+            low = self._record(first, again=True)
+            if low.sequence() != high.sequence():
+                high = self._record(second, again=True)
+                low = self._record(first, again=True)
             if low.sequence() != high.sequence():
                 fixed = True
                 self._notes.append(_ONE_SIZE)
@@ -285,12 +271,3 @@ class _Tracer:
             if collecting:
                 gc.enable()
         return Recording(canonical(recorder.events))
-
-
-def one_line(error: BaseException) -> str:
-    """Say an exception in one line of at most 200 characters."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = lines[0] if lines else ""
-    name = type(error).__name__
-    text = f"{name}: {text}" if text else name
-    return text if len(text) <= 200 else text[:199] + "…"

@@ -13,9 +13,10 @@ from torch import nn  # noqa: E402
 from torch.profiler import ProfilerActivity, profile  # noqa: E402
 
 from batchtui.forecast.events import CATEGORIES, PHASES, Trace, peak_by_category  # noqa: E402
+from batchtui.forecast.ladder import fake_cuda_failure  # noqa: E402
 from batchtui.forecast.recorder import CUBLAS_WORKSPACE  # noqa: E402
 from batchtui.forecast.rehearsal import Plan, Task, bucket_sizes  # noqa: E402
-from batchtui.forecast.trace import TraceError, fake_cuda_failure, trace_model  # noqa: E402
+from batchtui.forecast.trace import TraceError, trace_model  # noqa: E402
 
 SIZE = 16
 
@@ -202,6 +203,26 @@ def test_a_constructor_that_fails_says_why():
 def test_a_trace_that_takes_too_long_is_given_up():
     with pytest.raises(TraceError, match="takes longer than 0 s"):
         trace_model(task(), Plan(), time_limit=0.0)
+
+
+def test_what_a_model_keeps_from_its_first_step_stays():
+    class Tables(Small):
+        """Moves a table to the device when it first needs it, as rotary embeddings do."""
+
+        def __init__(self):
+            super().__init__()
+            self.table = None
+
+        def forward(self, pictures):
+            if self.table is None:
+                self.table = torch.zeros(1 << 20, device=pictures.device)
+            return super().forward(pictures) + self.table[0]
+
+    trace = trace_model(task(Tables), Plan())
+    assert trace.scales
+    lives = [e for e in trace.events if e[2] == e[3] == 4 << 20]
+    assert [e[0] for e in lives] == [1]  # allocated once, and never freed
+    assert peak(trace, 64) >= peak(trace_model(task(), Plan()), 64) + (4 << 20)
 
 
 def mixing(size):
