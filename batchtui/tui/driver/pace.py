@@ -87,19 +87,19 @@ class Pace:
                 self._latency = min(self._latency, self._clock() - self._begun)
                 self._begun = None
             if any(piece.row == row for piece in self._under_way):
-                size, before, now = 0, self._answered, self._clock()
-                while True:
-                    piece = self._under_way.popleft()
-                    size += piece.size
-                    if piece.row == row:
-                        break
-                self._answered = now
-                self._adjust(size, now - max(piece.sent, before))
+                self._arrived(row)
             self._changed.notify_all()
 
-    def _adjust(self, size: int, seconds: float) -> None:
-        self._latency = min(self._latency, seconds)
-        spent = seconds - self._latency
+    def _arrived(self, row: int) -> None:
+        size, before, self._answered = 0, self._answered, self._clock()
+        while True:
+            piece = self._under_way.popleft()
+            size += piece.size
+            if piece.row == row:
+                break
+        if piece.sent > before:  # on an empty line
+            self._latency = min(self._latency, self._answered - piece.sent)
+        spent = self._answered - max(piece.sent, before) - self._latency
         if spent > _AIM_S or 2 * size >= self.window:
             fits = size * _AIM_S / spent if spent > 0 else math.inf
             self.window = round(max(_LEAST, min(fits, 2 * self.window, _LARGEST)))
