@@ -30,7 +30,9 @@ def showing(scenario: str = "still", refresh: str = "0.2", **more: object) -> It
 
 
 def assert_restored(terminal: Terminal) -> None:
-    left = terminal.output[terminal.output.rindex(b"\x1b[?1049l") - 200 :]
+    # A last frame may stand between what is turned off first and the main screen.
+    left = terminal.output[terminal.output.rindex(b"\x1b[?1049h") :]
+    assert b"\x1b[?1049l" in left
     for mode in (b"\x1b[?25h", b"\x1b[?1000l", b"\x1b[?2004l", b"\x1b[?1004l", b"\x1b[?7h"):
         assert mode in left
     now = termios.tcgetattr(terminal.descriptor)
