@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from batchtui.forecast.prospect import Prospect
 
 _START_S = 2.0
+_YOUNG = 10_000  # objects between two collections: a full one holds a key up for 20 ms
 _FIRST_LOOK_S = 0.25  # a disk that takes longer gets an empty screen first
 
 
@@ -265,6 +266,7 @@ class BatchtuiApp(App[int]):
 def _collect_garbage() -> None:
     """Turn the collector on, and let it pass over what the start has made."""
     gc.freeze()
+    gc.set_threshold(_YOUNG)
     gc.enable()
 
 
