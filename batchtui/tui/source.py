@@ -19,7 +19,7 @@ from batchtui.runs.remembered import Remembered
 from batchtui.runs.series import Series
 from batchtui.tui.assemble.memory import own_gpu
 from batchtui.tui.assemble.whole import build_view
-from batchtui.tui.assemble.windows import RECENT_S
+from batchtui.tui.assemble.windows import KEPT_S
 from batchtui.tui.facts import Facts, Takeover
 from batchtui.tui.logtail import LogTail
 from batchtui.tui.past import Past
@@ -109,7 +109,7 @@ class RunSource:
         p50 = meta.get("step_time_p50_s")
         p50 = p50 if isinstance(p50, (int, float)) and p50 > 0 else None
         # As many steps as fit into the window of the chart, found without a look at the clock.
-        back = math.ceil(1.1 * RECENT_S / p50) if p50 else RECENT_STEPS
+        back = math.ceil(1.1 * KEPT_S / p50) if p50 else RECENT_STEPS
         first = max(1, last - back)
         near = reader.step_series(("step_s",), first, None, WIDTH)
         whole = reader.step_series(("loss", "variance"), None, None, WIDTH)
@@ -122,7 +122,7 @@ class RunSource:
             meta=meta,
             machine=machine,
             recent=recent,
-            near=_since(_course(near), RECENT_S),
+            near=_since(_course(near), KEPT_S),
             whole=_course(whole),
             close_up=_course(close_up) if close_up else None,
             processor=processor,
@@ -145,7 +145,7 @@ class RunSource:
         """Return the recent samples of the processor, and of the memory that is shown."""
         if machine is None:
             return {}, {}
-        since = machine.time - RECENT_S
+        since = machine.time - KEPT_S
         host = self._past.read(self._reader, (*_PROCESSOR, *_MEMORY), since)
         processor = {column: host[column] for column in _PROCESSOR}
         if machine.gpus and device != "cpu":

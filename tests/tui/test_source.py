@@ -13,7 +13,9 @@ from batchtui.runs.directory import RunDirectory
 from batchtui.runs.identity import Identity
 from batchtui.runs.store import RunStore
 from batchtui.tui.app import BatchtuiApp
+from batchtui.tui.axes import along, near_window
 from batchtui.tui.source import RunSource
+from batchtui.tui.view import Window
 from tests.tui.fake import stop
 from tests.tui.screen import has, lines, settle
 
@@ -97,6 +99,33 @@ def test_a_run_on_a_gpu(run: RunDirectory) -> None:
     role, own = view.memory.history.layers[0]
     assert role == "a"
     assert own.mean[-1] == 4 * GIB
+
+
+def test_after_minutes_a_window_stands_still_from_look_to_look(run: RunDirectory) -> None:
+    """One that slid along would be drawn anew each second: twice the bytes of all the rest."""
+    store = fill(run, 4000)  # 400 s
+
+    def sampled(seconds: range) -> None:
+        for second in seconds:
+            store.add_sample(
+                MachineSample(time=START + second, cpu=0.5, worker_cpu=1.0, cores=(1,))
+            )
+        store.commit()
+
+    def windows() -> tuple[Window, Window]:
+        view = source.read()
+        points = along(view.steps.course.step_s, view.steps.course, "clock")
+        return near_window("clock", points.x[0], points.x[-1]), view.cpu.history.window
+
+    sampled(range(60, 400))
+    source = RunSource(run)
+    before = windows()
+    for second in range(400, 410):
+        store.add_steps(steps(10, first=1 + 10 * second))
+        sampled(range(second, second + 1))
+        assert windows() == before
+    assert [round(window.end - window.start) for window in before] == [300, 300]
+    store.close()
 
 
 def test_events_come_once_and_new_ones_are_found(run: RunDirectory) -> None:

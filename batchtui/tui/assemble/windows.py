@@ -10,6 +10,9 @@ from batchtui.tui.view import Window
 
 _TIME_SPANS = (30.0, 60.0, 120.0, 300.0)  # seconds
 RECENT_S = _TIME_SPANS[-1]
+# What is read goes back further than what is shown: a window that began where the data does would
+# move with each look, and draw the whole chart anew.
+KEPT_S = 1.1 * RECENT_S
 # Ends of a window of steps. Each is at most a half above the one before: a jump draws the whole
 # chart anew, which a slow line feels.
 _ROUND = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
