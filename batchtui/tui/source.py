@@ -108,8 +108,9 @@ class RunSource:
         last = recent[-1].step if recent else 0
         p50 = meta.get("step_time_p50_s")
         p50 = p50 if isinstance(p50, (int, float)) and p50 > 0 else None
-        # As many steps as fit into the window of the chart, found without a look at the clock.
-        back = math.ceil(1.1 * KEPT_S / p50) if p50 else RECENT_STEPS
+        # As many steps as fit into the window of the chart, found without a look at the clock;
+        # more, since those before may have been faster than the median of now.
+        back = math.ceil(1.5 * KEPT_S / p50) if p50 else RECENT_STEPS
         first = max(1, last - back)
         near = reader.step_series(("step_s",), first, None, WIDTH)
         whole = reader.step_series(("loss", "variance"), None, None, WIDTH)
